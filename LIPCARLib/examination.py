@@ -1,0 +1,364 @@
+"""The checked input of one examination: the images of the three doses on one grid, and their common scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from .errors import LIPCARError
+from .images import AnyPath, Grid, check_kind, check_output, read_image, resample, write_image, write_images
+
+__all__ = ["AXES", "SCALE_RULE", "Examination", "check_output", "foreground_scale", "read_image",
+           "write_image", "write_images"]
+
+AXES = ("i", "j", "k")
+
+SCALE_THRESHOLD = 0.15
+SCALE_PERCENTILE = 90
+SCALE_TARGET = 0.5
+SCALE_RULE = {"name": "foreground-percentile", "threshold": SCALE_THRESHOLD, "percentile": SCALE_PERCENTILE,
+              "target": SCALE_TARGET}
+"""What a model records in its manifest: the rule by which the images it was trained on were scaled."""
+
+BRIGHT_PERCENTILE = 99.5
+"""What foreground is measured against: almost the brightest voxel, but not a single vessel or spike."""
+MAX_SAMPLES = 4_000_000
+"""Voxels that percentiles and the order check look at; larger images are subsampled at regular steps."""
+
+NEGATIVE_FRACTION = 0.01
+NEGATIVE_MAGNITUDE = 0.02
+MIN_COVERAGE = 0.5
+MIN_PIXELS = 16
+THICK_SLICES = 1.05
+GAIN_RANGE = (0.8, 1.25)
+
+SWAP_REACH = 3
+SWAP_CHANGE = 0.2
+SWAP_DOMINANCE = 4.0
+SWAP_FRACTION = 3e-3
+SWAP_PIXELS = 12
+"""Swapped: at least this fraction of the foreground and this many pixels lost 20 % of typical tissue's
+intensity, more than a shift by 3 pixels explains, and they outweigh 4 times those that gained it. Measured on
+the breast example (shared/data): copies of one image with a 30 % bias field and noise gave no alarm in 72
+pairs shifted by up to 3 pixels (7 in 18 at 4 pixels); what was lost weighs 5.8 times what was gained in the
+swapped pair, and 1/5.8 in order."""
+
+_NAMES = {"lowdose": "The low-dose image", "predose": "The pre-dose image", "highdose": "The high-dose image"}
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """One examination, checked: what the engine computes from, and the way back to an image.
+
+    Attributes:
+        lowdose: x_L, (S, H, W) float32, non-negative, in the image's own intensity units. S runs along the
+            slicing axis, H and W along the other two index axes, the higher one first: (k, j, i), (j, k, i)
+            or (i, k, j).
+        predose: x_P on the same grid, or None.
+        highdose: x_H on the same grid, the reference for an evaluation, or None.
+        grid: the low-dose image's own geometry, 2-D where the input is.
+        slice_axis: index axis that S runs along: 0 is i, 1 is j, 2 is k.
+        scale: positive; images divided by it are in the common scale. From the low-dose image alone, so that
+            a model with and one without a pre-dose image see the same scale (see `foreground_scale`).
+        notices: sentences for the user about what was changed or looks odd.
+    """
+
+    lowdose: np.ndarray
+    predose: np.ndarray | None
+    highdose: np.ndarray | None
+    grid: Grid
+    slice_axis: int
+    scale: float
+    notices: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def read(cls, lowdose_path: AnyPath, predose_path: AnyPath | None = None,
+             highdose_path: AnyPath | None = None, slice_axis: int | None = None) -> Examination:
+        """Read, check and align the images of one examination; see `images.read_image` and `from_images`.
+
+        Raises:
+            LIPCARError: as these two do; the message names the file.
+        """
+        paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
+        given = {role: Path(path) for role, path in paths.items() if path is not None}
+        names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
+        return cls._build({role: read_image(path) for role, path in given.items()}, names, slice_axis)
+
+    @classmethod
+    def from_images(cls, lowdose: sitk.Image, predose: sitk.Image | None = None,
+                    highdose: sitk.Image | None = None, slice_axis: int | None = None) -> Examination:
+        """Check and align the images of one examination.
+
+        Args:
+            lowdose: 2-D or 3-D, one real value per voxel; its grid is the examination's.
+            predose, highdose: the same, of the same dimension. On another grid they are interpolated linearly
+                onto that of the low-dose image, and a notice says so.
+            slice_axis: 0 (i), 1 (j) or 2 (k); None takes the acquired one: the only axis of one voxel, else
+                the axis of clearly the largest spacing, else k.
+
+        Raises:
+            LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
+                that are the same or do not overlap, differing dimensions.
+        """
+        given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
+        images = {role: image for role, image in given.items() if image is not None}
+        return cls._build(images, _NAMES, slice_axis)
+
+    @classmethod
+    def _build(cls, images: dict[str, sitk.Image], names: Mapping[str, str],
+               slice_axis: int | None) -> Examination:
+        for role, image in images.items():
+            check_kind(image, names[role])
+        grid = Grid.of(images["lowdose"])
+        axis = _slice_axis(grid, slice_axis)
+        notices: list[str] = []
+        arrays: dict[str, np.ndarray] = {}
+        for role in list(images):  # popped one by one: the big volumes shall not be held twice
+            image = _checked_content(images.pop(role), names[role], notices)
+            if role != "lowdose":
+                image = _on_grid(image, grid, names[role], notices)
+            arrays[role] = _slices_first(image, axis)
+        _check_distinct(arrays, names)
+        _note_small(arrays["lowdose"], notices)
+        if "predose" in arrays:
+            _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices)
+        return cls(arrays["lowdose"], arrays.get("predose"), arrays.get("highdose"), grid, axis,
+                   foreground_scale(arrays["lowdose"]), tuple(notices))
+
+    def to_image(self, array: np.ndarray) -> sitk.Image:
+        """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.
+
+        Args:
+            array: (S, H, W), in intensity units: the caller has undone the scale.
+
+        Returns:
+            2-D where the low-dose image is; origin, spacing and direction equal to its bit for bit.
+        """
+        if array.shape != self.lowdose.shape:
+            raise ValueError(f"array of shape {array.shape} for an examination of {self.lowdose.shape}")
+        if self.grid.dimension == 2:
+            return self.grid.image(array[0])
+        return self.grid.image(np.moveaxis(array, 0, 2 - self.slice_axis))
+
+    def slices_of(self, image: sitk.Image, name: str) -> np.ndarray:
+        """The way back of `to_image`: an image on the same grid (a mask, a noise-free image) as an array.
+
+        Args:
+            image: any values, on the low-dose image's grid; nothing is resampled.
+            name: how messages call it, the subject of a sentence.
+
+        Returns:
+            (S, H, W) float32, as `lowdose`.
+
+        Raises:
+            LIPCARError: the image lies on another grid or is no image of one real value per voxel.
+        """
+        check_kind(image, name)
+        own = Grid.of(image)
+        same_kind = own.dimension == self.grid.dimension
+        differences = self.grid.differences(own) if same_kind else [f"{own.dimension} dimensions"]
+        if differences:
+            raise LIPCARError(f"{name} does not lie on the grid of the low-dose image: it has "
+                              f"{', '.join(differences)}. Resample it onto the low-dose image first.")
+        return _slices_first(image, self.slice_axis)
+
+
+def foreground_scale(lowdose: np.ndarray) -> float:
+    """The number that divides an examination into the common scale: typical tissue then lies near 0.3 to 0.5.
+
+    Foreground is what exceeds 15 % of the 99.5th percentile of the positive voxels; the scale is the 90th
+    percentile of the foreground divided by 0.5. It comes from the low-dose image alone, never from the
+    high-dose one, and follows a change of intensity units: scale(c x) = c scale(x). Above four million voxels
+    every n-th one is looked at.
+
+    Args:
+        lowdose: any shape, non-negative, finite, in intensity units.
+
+    Returns:
+        A positive number in the same units.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
+    values = _sampled(lowdose)
+    foreground = values[values > _threshold(values)]
+    return _order_statistic(foreground, SCALE_PERCENTILE) / SCALE_TARGET
+
+
+def _threshold(values: np.ndarray) -> float:
+    """Where foreground begins."""
+    positive = values[values > 0]
+    if not positive.size:
+        raise LIPCARError("The image has no voxel above zero; a magnitude image of a patient is expected.")
+    # A hair below, so that voxels equal to the threshold stay on one side of it in any intensity units.
+    return SCALE_THRESHOLD * (1 - 1e-6) * _order_statistic(positive, BRIGHT_PERCENTILE)
+
+
+def _order_statistic(values: np.ndarray, percentile: float) -> float:
+    """A value that occurs, not an interpolated one: it scales with the image to the last bit."""
+    return float(np.percentile(values, percentile, method="lower"))
+
+
+def _sampled(array: np.ndarray) -> np.ndarray:
+    """The voxels as a list, every n-th one above MAX_SAMPLES; n is odd, lest it pick single image columns."""
+    step = -(-array.size // MAX_SAMPLES)
+    return array.reshape(-1)[::step | 1 if step > 1 else 1]
+
+
+# Geometry
+
+
+def _slice_axis(grid: Grid, chosen: int | None) -> int:
+    if chosen not in (None, 0, 1, 2):
+        raise ValueError(f"slice_axis {chosen!r}: 0, 1, 2 or None is expected")
+    if grid.dimension == 2:
+        if chosen in (0, 1):
+            raise LIPCARError(f"A 2-D image cannot be sliced along {AXES[chosen]}. "
+                              "Leave the choice of the slicing axis to the program.")
+        return 2
+    if chosen is not None:
+        return chosen
+    if grid.size.count(1) == 1:
+        return grid.size.index(1)
+    order = np.argsort(grid.spacing)
+    thick, next_thick = grid.spacing[order[2]], grid.spacing[order[1]]
+    return int(order[2]) if thick > THICK_SLICES * next_thick else 2
+
+
+def _slices_first(image: sitk.Image, axis: int) -> np.ndarray:
+    array = sitk.GetArrayViewFromImage(image)
+    array = array[np.newaxis] if array.ndim == 2 else np.moveaxis(array, 2 - axis, 0)
+    return np.array(array, np.float32, order="C")
+
+
+def _on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sitk.Image:
+    """The image itself where it lies on the grid, resampled onto it otherwise."""
+    if image.GetDimension() != grid.dimension:
+        raise LIPCARError(f"{name} has {image.GetDimension()} dimensions, the low-dose image has "
+                          f"{grid.dimension}. Give both as single slices or both as volumes.")
+    own = Grid.of(image)
+    differences = grid.differences(own)
+    if not differences:
+        return image
+    coverage = grid.covered_by(own)
+    if coverage < MIN_COVERAGE:
+        raise LIPCARError(f"{name} covers only {coverage:.0%} of the low-dose image's field of view; at "
+                          f"least {MIN_COVERAGE:.0%} is expected. Choose images of the same patient and "
+                          "session, and register them first if the patient was moved.")
+    missing = f"; the {1 - coverage:.1%} outside it is zero" if coverage < 0.9995 else ""
+    notices.append(f"{name} was resampled onto the grid of the low-dose image: "
+                   f"it has {', '.join(differences)}{missing}.")
+    return resample(image, grid)
+
+
+# Content
+
+
+def _checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Image:
+    """The image as float32, small negative values clipped to zero.
+
+    Raises:
+        LIPCARError: NaN or infinite voxels, a constant image, larger negative values.
+    """
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    array = sitk.GetArrayViewFromImage(image)
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise LIPCARError(f"{name} has {bad} voxels that are NaN or infinite; finite intensities are "
+                          "expected. Replace them or export the image again.")
+    lowest, highest = float(array.min()), float(array.max())
+    if lowest == highest:
+        raise LIPCARError(f"{name} is {lowest:g} everywhere; an image of a patient is expected. "
+                          "Was the right volume chosen?")
+    if lowest >= 0:
+        return image
+    fraction = np.count_nonzero(array < 0) / array.size
+    bright = _order_statistic(_sampled(array), 99)
+    if highest <= 0 or (fraction > NEGATIVE_FRACTION and -lowest > NEGATIVE_MAGNITUDE * bright):
+        raise LIPCARError(f"{name} has negative values in {fraction:.1%} of its voxels, down to "
+                          f"{lowest:.4g}; an MR magnitude image is expected, not a CT, a subtraction or a "
+                          "phase image. Choose the acquired series.")
+    notices.append(f"{name} has small negative values in {fraction:.2%} of its voxels, down to {lowest:.4g}; "
+                   "they were set to zero.")
+    return sitk.Clamp(image, sitk.sitkFloat32, 0.0, highest)
+
+
+def _check_distinct(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:
+    for one, other in (("predose", "lowdose"), ("highdose", "lowdose"), ("highdose", "predose")):
+        if one in arrays and other in arrays and np.array_equal(arrays[one], arrays[other]):
+            raise LIPCARError(f"{names[one]} and {_lower(names[other])} are the same, voxel for voxel. "
+                              "Choose two different acquisitions.")
+
+
+def _note_small(lowdose: np.ndarray, notices: list[str]) -> None:
+    height, width = lowdose.shape[1:]
+    if min(height, width) < MIN_PIXELS:
+        notices.append(f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "
+                       "that the networks need to see structure. Is the slicing axis right?")
+
+
+def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> None:
+    step = -(-lowdose.size // MAX_SAMPLES)  # whole slices: pixels are averaged with their neighbors
+    before, after = predose[::step], lowdose[::step]
+    foreground = (before > _threshold(_sampled(before))) & (after > _threshold(_sampled(after)))
+    if not foreground.any():
+        notices.append("The pre-dose and the low-dose image have no bright tissue in common. "
+                       "Are both of the same patient and session, and registered?")
+        return
+    gain = float(np.median(after[foreground] / before[foreground]))
+    if _looks_swapped(before, after, gain):
+        notices.append("The low-dose image is darker than the pre-dose image where tissue changes most, as "
+                       "if the two were swapped. Check which one was acquired first.")
+    if not GAIN_RANGE[0] <= gain <= GAIN_RANGE[1]:
+        notices.append(f"Typical tissue is {gain:.2f} times as bright in the low-dose image as in the "
+                       f"pre-dose image; {GAIN_RANGE[0]} to {GAIN_RANGE[1]} is expected. Were both acquired "
+                       "with the same settings, without another receiver gain or rescaling?")
+
+
+def _looks_swapped(before: np.ndarray, after: np.ndarray, gain: float) -> bool:
+    """Whether strong changes are mostly dark ones: an agent brightens, noise and motion do both alike.
+
+    Each pixel of one image is compared with the darkest one near it in the other, so that edges that moved do
+    not count, and noise counts for less; what is left are enhancing regions some pixels wide.
+
+    Args:
+        before, after: (S, H, W) pre-dose and low-dose slices.
+        gain: what brings `before` to the level of `after` where nothing changes.
+    """
+    before, after = _mean3x3(before) * np.float32(gain), _mean3x3(after)
+    brighter = np.maximum(before, after)
+    foreground = brighter[brighter > _threshold(_sampled(brighter))]
+    limit = SWAP_CHANGE * float(np.median(foreground))
+    lost, gained = _darkest_near(before) - after, _darkest_near(after) - before
+    lost, gained = lost[lost > limit], gained[gained > limit]
+    if lost.size < max(SWAP_PIXELS, SWAP_FRACTION * foreground.size):
+        return False
+    return float(lost.sum()) > SWAP_DOMINANCE * float(gained.sum())
+
+
+def _mean3x3(slices: np.ndarray) -> np.ndarray:
+    """(S, H, W), each pixel averaged with its neighbors in the slice; edges repeat."""
+    padded = np.pad(slices, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
+
+
+def _darkest_near(slices: np.ndarray) -> np.ndarray:
+    """(S, H, W), the minimum over the square that reaches SWAP_REACH pixels to each side in the slice."""
+    for axis in (1, 2):
+        size = slices.shape[axis]
+        margins = [(SWAP_REACH, SWAP_REACH) if axis == one else (0, 0) for one in range(3)]
+        padded = np.pad(slices, margins, mode="edge")
+        slices = slices.copy()
+        for start in range(2 * SWAP_REACH + 1):
+            np.minimum(slices, padded.take(range(start, start + size), axis), out=slices)
+    return slices
+
+
+def _lower(name: str) -> str:
+    return name[0].lower() + name[1:]
