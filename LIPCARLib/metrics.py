@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 WINDOW = 11
 SIGMA = 1.5
@@ -15,9 +14,9 @@ def ssim_map(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
     """Structural similarity at every pixel whose 11 x 11 Gaussian window (sigma 1.5) lies inside the image.
 
     Wang et al., IEEE Trans. Image Process. 13(4), 2004, with biased (population) moments, as tf.image.ssim computes it.
-    Our own code, although torchmetrics has an SSIM: the Slicer module needs it without that package, masks need the
-    map, and the separable window makes it cheap enough to be the training loss on a CPU. The tests compare it with
-    torchmetrics and scikit-image.
+    Our own code, although torchmetrics has an SSIM: that one also averages over reflected borders, the Slicer module
+    does without the package, masks need the map, and this one is cheap enough to be the training loss on a CPU. The
+    tests compare it with torchmetrics and scikit-image.
 
     Args:
         x, y: (N, 1, H, W), H and W at least 11, same scale.
@@ -33,13 +32,11 @@ def ssim_map(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
         raise ValueError(f"expected two (N, 1, H, W) tensors of one shape, got {tuple(x.shape)}, {tuple(y.shape)}")
     if min(x.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs slices of at least {WINDOW} x {WINDOW} pixels, got {tuple(x.shape[-2:])}")
-    offset = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    window = torch.exp(-0.5 * (offset / SIGMA) ** 2)
-    window = window / window.sum()
-
-    # Five moments in one pass, stacked along the batch: one plane each, so the two 1-D convolutions stay cheap.
+    # Five moments in one pass, filtered along height and width by banded matrices: as one-channel convolutions the
+    # same took half as long as the V-Net itself on a CPU.
     planes = torch.cat((x, y, x * x, y * y, x * y))
-    planes = F.conv2d(F.conv2d(planes, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    along_height, along_width = (_gaussian_band(side, x) for side in x.shape[-2:])
+    planes = along_height @ planes @ along_width.T
     mean_x, mean_y, xx, yy, xy = planes.chunk(5)
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
@@ -68,6 +65,14 @@ def rmse(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
 def psnr(x: Tensor, y: Tensor, data_range: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """20 log10(data_range / RMSE) per slice, (N,), in dB; infinite where the images agree."""
     return 20 * torch.log10(data_range / rmse(x, y, mask))
+
+
+def _gaussian_band(side: int, like: Tensor) -> Tensor:
+    """(side - 10, side): row i averages entries i to i + 10 with the normalized Gaussian window."""
+    offset = torch.arange(side, device=like.device) - torch.arange(side - WINDOW + 1, device=like.device)[:, None]
+    inside = (offset >= 0) & (offset < WINDOW)
+    weights = torch.exp(-0.5 * ((offset - WINDOW // 2) / SIGMA) ** 2) * inside
+    return (weights / weights.sum(1, keepdim=True)).to(like.dtype)
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -38,12 +38,11 @@ BUILDERS: dict[str, Callable[[np.random.Generator], Head]] = {
 MIXTURE = {"rat": 0.45, "human": 0.40, "shapes": 0.15}
 EXTRACRANIAL = (Tissue.SKIN, Tissue.FAT, Tissue.MUSCLE, Tissue.BONE, Tissue.MARROW)
 EDGE_PIXELS = 0.7
-BRIGHTEST = 3600.0
+BRIGHTEST = 3700.0
 
 # Relative standard deviation of M0 and of uptake inside one tissue; T1 varies by T1_TEXTURE everywhere.
-M0_TEXTURE = {Tissue.CSF: 0.015, Tissue.EYE: 0.015, Tissue.VESSEL: 0.03, Tissue.FAT: 0.08,
-              Tissue.MUSCLE: 0.075,
-              Tissue.TUMOR: 0.07, Tissue.WHITE: 0.04}
+M0_TEXTURE = {Tissue.CSF: 0.015, Tissue.EYE: 0.015, Tissue.VESSEL: 0.03, Tissue.WHITE: 0.04,
+              Tissue.TUMOR: 0.07, Tissue.MUSCLE: 0.075, Tissue.FAT: 0.08}
 UPTAKE_TEXTURE = {Tissue.TUMOR: 0.25, Tissue.MUSCLE: 0.22, Tissue.MUCOSA: 0.2, Tissue.GLAND: 0.18}
 T1_TEXTURE = 0.03
 
@@ -73,7 +72,8 @@ class TissueParameters:
 @dataclass(frozen=True)
 class Lesion:
     """An irregular ellipsoid: center x, y in mm and ``w`` along the stack, radii in mm, angle in radians,
-    inset of the necrotic core (0: none) and width of the edema (0: none) in mm, ``rough`` in mm."""
+    harmonics as in ``Shape``, width of the rim around a necrotic core (0: no core), width of the edema
+    (0: none) and roughness of the surface in mm, uptake relative to the subject's tumor tissue."""
 
     x: float
     y: float
@@ -96,7 +96,8 @@ class SubjectParameters:
     Order of every triple: predose, lowdose, highdose. Shifts (right, down) in pixels; highdose has none, so
     that the labels lie on it. ``snr`` is mean predose body signal / noise sigma. ``quarter_turns`` and
     ``flips`` (left-right, up-down) orient the finished picture. ``level`` is the mean predose body signal in
-    the scanner's integers.
+    the scanner's integers, ``field`` in tesla, ``dose`` in mmol/kg, ``minutes`` since the injection; ``bias``
+    and ``coil`` (right, up) are logarithms of sensitivity: standard deviation, and change over the picture.
     """
 
     seed: int
@@ -236,8 +237,7 @@ def _draw_tissues(
 
 
 def _draw_lesions(rng: np.random.Generator, kind: str, head: Head) -> tuple[Lesion, ...]:
-    """Lesions that lie inside the brain (shapes: the innermost layer), but for the tips of their
-    harmonics."""
+    """Lesions inside the brain (shapes: in the innermost layer); what still reaches out is not painted."""
     smallest, largest = {"rat": (0.5, 2.5), "human": (2.5, 12.5), "shapes": (0.5, 2.0)}[kind]
     chance = {"rat": 0.5, "human": 0.55, "shapes": 0.7}[kind]
     if rng.random() >= chance:
@@ -250,6 +250,7 @@ def _draw_lesions(rng: np.random.Generator, kind: str, head: Head) -> tuple[Lesi
         for _ in range(50):
             w = float(head.w_range[0] + rng.uniform(0.1, 0.9) * (head.w_range[1] - head.w_range[0]))
             cx, cy, rx, ry = head.brain.ellipse(w)
+            rx, ry = rx - head.brain.inset, ry - head.brain.inset
             if min(rx, ry) > 1.3 * radius:
                 break
         else:
@@ -407,7 +408,6 @@ class _Slice:
         reach = bulge * max(lesion.radius_x, lesion.radius_y) * (1.0 + lesion.edema / size)
         window = self.window(lesion.x, lesion.y, reach + 4.0 * lesion.rough + self.pixel)
         x, y = self.x[window] - np.float32(lesion.x), self.y[window] - np.float32(lesion.y)
-        t = height / lesion.radius_z
         rough = np.float32(lesion.rough) * self.fields.rough[self.k][window]
         inside = self.brain[window]
 
@@ -424,10 +424,9 @@ class _Slice:
             # Water spreads along the brain's own tissue; it stops at the ventricles and the sulci.
             parenchyma = np.isin(self.labels[window], BRAIN_TISSUES)
             self.paint(Tissue.EDEMA, part(lesion.edema) * inside * parenchyma, window, 1.0, 1.0)
-        if abs(t) < 1.0:
-            self.paint(Tissue.TUMOR, part(0.0) * inside, window, 1.0, lesion.uptake)
-            if lesion.rim:
-                self.paint(Tissue.TUMOR_CORE, part(-lesion.rim) * inside, window, 1.0, lesion.uptake)
+        self.paint(Tissue.TUMOR, part(0.0) * inside, window, 1.0, lesion.uptake)
+        if lesion.rim:
+            self.paint(Tissue.TUMOR_CORE, part(-lesion.rim) * inside, window, 1.0, lesion.uptake)
 
 
 # ----------------------------------------------------------------------------------------------- rendering
@@ -457,7 +456,8 @@ def render(parameters: SubjectParameters, slices: int = 18, size: int = 256) -> 
         signals[:, k], labels[k] = easel.signals, easel.labels
         if s.skull_stripped:
             # The skull is rough and may reach over the smooth outline of the brain.
-            keep[k] = False if easel.brain is None else (easel.brain >= 0.5) & ~np.isin(labels[k], EXTRACRANIAL)
+            keep[k] = ~np.isin(labels[k], EXTRACRANIAL)
+            keep[k] &= False if easel.brain is None else easel.brain >= 0.5
     labels[~keep] = Tissue.AIR
 
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
@@ -472,7 +472,7 @@ def render(parameters: SubjectParameters, slices: int = 18, size: int = 256) -> 
     scale = s.level / mean
     if body.any():
         # A scanner sets its receiver so that the brightest image fits; this leaves room for noise below 4095.
-        scale = min(scale, BRIGHTEST / float(np.percentile(signals[2][body], 99.9)))
+        scale = min(scale, BRIGHTEST / float(signals[2][body].max()))
     signals *= np.float32(scale)
     sigma = mean * scale / s.snr
     noisy = [np.rint(np.minimum(_rician(rng, image, sigma), 4095.0)) * keep for image in signals]
@@ -496,9 +496,8 @@ def _orient(volume: npt.NDArray[Any], turns: int, flips: tuple[bool, bool]) -> n
 
 
 def _sample_k_space(image: Float32, shift: tuple[float, float]) -> Float32:
-    """Moves a volume (z, y, x) in plane by ``shift`` = (right, down) pixels as a scanner would see it: a
-    phase ramp in k-space, with a mild taper of the outer third so that edges do not ring; negative
-    remainders are set to 0."""
+    """Moves a volume (z, y, x) in plane by ``shift`` = (right, down) pixels with a phase ramp in k-space; a
+    mild taper of its outer third keeps edges from ringing, and what is still negative becomes 0."""
     size = image.shape[-1]
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
 

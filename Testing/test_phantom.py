@@ -1,4 +1,4 @@
-"""Properties of the simulated examinations: reproducible, physically plausible, labels that fit the images."""
+"""Properties of the simulated examinations: reproducible, plausible, with labels that fit the images."""
 
 from __future__ import annotations
 
