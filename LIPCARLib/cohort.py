@@ -16,7 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import LIPCARError
-from .examination import Examination, read_image, write_images
+from .examination import Examination
+from .images import read_image, write_files
 from .phantom import Anatomy, simulate
 
 SUFFIX = ".nrrd"
@@ -126,6 +127,6 @@ def _write_simulated(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:
         image = sitk.GetImageFromArray(array.round().astype(np.uint8 if role == "labels" else np.uint16))
         image.SetSpacing(examination.spacing)
         images[folder / f"{role}{SUFFIX}"] = image
-    write_images(images, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
+    write_files(images, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
     (folder / "parameters.json").write_text(json.dumps(examination.parameters, indent=1), encoding="utf-8")
     return folder

@@ -10,10 +10,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from .errors import LIPCARError
-from .images import AnyPath, Grid, check_kind, check_output, read_image, resample, write_image, write_images
-
-__all__ = ["AXES", "SCALE_RULE", "Examination", "check_output", "foreground_scale", "read_image",
-           "write_image", "write_images"]
+from .images import AnyPath, Grid, check_kind, read_image, resample
 
 AXES = ("i", "j", "k")
 

@@ -271,13 +271,24 @@ def _explained(path: Path, action: str = "read as an image") -> Iterator[None]:
 
 
 def check_output(path: AnyPath) -> None:
-    """Refuse a path that could not be written, before anything is computed for it.
+    """Refuse the path of an image that could not be written, before anything is computed for it.
 
     Raises:
-        LIPCARError: unknown extension, no such folder, no permission, or a folder of that name.
+        LIPCARError: unknown extension, or what `check_place` refuses.
+    """
+    if not Path(path).name.endswith(OUTPUT_SUFFIXES) or Path(path).name in OUTPUT_SUFFIXES:
+        raise LIPCARError(f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} "
+                          "(small letters).")
+    check_place(path)
+
+
+def check_place(path: AnyPath) -> None:
+    """Refuse the path of any file that could not be written.
+
+    Raises:
+        LIPCARError: no such folder, no permission, or a folder of that name.
     """
     path = Path(path)
-    _suffix(path)
     if not path.parent.is_dir():
         raise LIPCARError(f"The folder '{path.parent}' does not exist. Create it or choose another one.")
     if path.is_dir():
@@ -292,28 +303,32 @@ def check_output(path: AnyPath) -> None:
 
 
 def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:
-    """Write one image, compressed, as `write_images` does."""
-    write_images({Path(path): image}, metadata)
+    """Write one image, compressed, as `write_files` does."""
+    write_files({Path(path): image}, metadata)
 
 
-def write_images(outputs: Mapping[Path, sitk.Image], metadata: Mapping[str, str] | None = None) -> None:
-    """Write images, compressed, all or none: after an error, the folders are as they were before.
+def write_files(outputs: Mapping[Path, sitk.Image | bytes], metadata: Mapping[str, str] | None = None) -> None:
+    """Write images and other files, all or none: after an error, the folders are as they were before.
 
     Args:
-        outputs: the image for each path (.nrrd, .nii.gz, .nii, .mha). Existing files are replaced.
-        metadata: written into the header of each file where the format has room for it (NRRD, MetaImage).
-            Keys are single words; line breaks in values become spaces.
+        outputs: for each path its image (.nrrd, .nii.gz, .nii, .mha; written compressed) or its bytes. Existing
+            files are replaced.
+        metadata: written into the header of each image where the format has room for it (NRRD, MetaImage). Keys
+            are single words; line breaks in values become spaces.
 
     Raises:
-        LIPCARError: a path that `check_output` refuses, or a failure to write.
+        LIPCARError: a path that `check_output` or `check_place` refuses, or a failure to write.
     """
-    for path in outputs:
-        check_output(path)
+    for path, content in outputs.items():
+        check_place(path) if isinstance(content, bytes) else check_output(path)
     parts = {path: _beside(path) for path in outputs}
     try:
-        for path, image in outputs.items():
+        for path, content in outputs.items():
             with _explained(path, "written"):
-                sitk.WriteImage(_with_metadata(image, metadata or {}), str(parts[path]), useCompression=True)
+                if isinstance(content, bytes):
+                    parts[path].write_bytes(content)
+                else:
+                    sitk.WriteImage(_with_metadata(content, metadata or {}), str(parts[path]), useCompression=True)
         _replace_all(parts)
     finally:
         for part in parts.values():
@@ -351,14 +366,6 @@ def _replace_all(parts: Mapping[Path, Path]) -> None:
             backup.unlink(missing_ok=True)
 
 
-def _suffix(path: Path) -> str:
-    for suffix in OUTPUT_SUFFIXES:
-        if path.name.endswith(suffix) and path.name != suffix:
-            return suffix
-    raise LIPCARError(f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} "
-                      "(small letters).")
-
-
 def _beside(path: Path) -> Path:
     """A hidden name of the same type in the same folder, so that a rename suffices to put it in place."""
-    return path.with_name(f".{uuid.uuid4().hex[:12]}{_suffix(path)}")
+    return path.with_name(f".{uuid.uuid4().hex[:12]}-{path.name}")

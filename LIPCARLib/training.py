@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .cohort import Subject, read_subject, subject_folders
+from .devices import choose_device
 from .errors import LIPCARError
 from .metrics import ssim
 from .model import ROLES, save_model
@@ -26,6 +27,7 @@ from .networks import VNet
 COLLAPSE = 0.1
 """A validation SSIM this far below the best so far counts as collapsed (networks without normalization do that)."""
 VALIDATION_SLICES = 48
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def train(
     output: str | os.PathLike[str],
     settings: TrainingSettings,
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     name: str | None = None,
 ) -> Generator[TrainingProgress, None, Path]:
@@ -103,13 +105,17 @@ def train(
         cohort: see :mod:`cohort`.
         output: the model folder; checkpoints go to ``output/checkpoints``.
         settings: what is recorded in the manifest.
-        device: where to train.
+        device: as in :func:`devices.choose_device`.
         resume: go on from the checkpoints of the same settings; without it, existing ones are an error.
         name: of the model; the folder's name by default.
 
     Raises:
-        LIPCARError: an unusable cohort; checkpoints that exist without `resume`, or are of other settings.
+        LIPCARError: an unusable cohort; checkpoints that exist without `resume`, or are of other settings; an unknown
+            precision or device.
     """
+    if settings.precision not in PRECISIONS:
+        raise LIPCARError(f"Unknown precision '{settings.precision}'; expected one of: {', '.join(PRECISIONS)}.")
+    device = choose_device(device) if isinstance(device, str) else device
     output = Path(output)
     folders = subject_folders(cohort)
     training, held_out = split_subjects([f.name for f in folders], settings.held_out, settings.seed)
@@ -122,7 +128,7 @@ def train(
     networks, histories, began = {}, {}, time.monotonic()
     epochs_done = 0
     for index, role in enumerate(ROLES):
-        trainer = _Trainer(role, index, settings, data, clean, torch.device(device), checkpoints / f"{role}.safetensors")
+        trainer = _Trainer(role, index, settings, data, clean, device, checkpoints / f"{role}.safetensors")
         while trainer.epoch < settings.epochs:
             loss, score = trainer.run_epoch()
             epochs_done += 1
@@ -148,7 +154,7 @@ def train(
     return save_model(output, name or output.resolve().name, networks["prior"], networks["forward_operator"], card)
 
 
-# ---------------------------------------------------------------------------------------------- data
+# Data
 
 _ROLES = ("predose", "lowdose", "highdose")
 _ROLES_WITH_CLEAN = (*_ROLES, "clean_lowdose", "clean_highdose")
@@ -191,7 +197,7 @@ def _cohort_card(folders: list[Path]) -> dict[str, Any]:
     return counts
 
 
-# ---------------------------------------------------------------------------------------------- one network
+# One network
 
 
 class _Trainer:

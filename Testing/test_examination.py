@@ -16,16 +16,8 @@ from hypothesis import strategies as st
 from LIPCARLib import examination as examination_module
 from LIPCARLib import images as images_module
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import (
-    SCALE_RULE,
-    Examination,
-    check_output,
-    foreground_scale,
-    read_image,
-    write_image,
-    write_images,
-)
-from LIPCARLib.images import Grid
+from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale
+from LIPCARLib.images import Grid, check_output, read_image, write_files, write_image
 
 BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
 
@@ -600,11 +592,11 @@ def test_several_outputs_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
         else:
             patch.setattr(images_module.os, "replace", failing_call(os.replace))
         with pytest.raises(LIPCARError, match="cannot be written: no space left"):
-            write_images(outputs)
+            write_files(outputs)
     assert [path.name for path in tmp_path.iterdir()] == ["a.nrrd"]
     assert (tmp_path / "a.nrrd").read_bytes() == b"old"
 
-    write_images(outputs)
+    write_files(outputs)
     assert sorted(tmp_path.iterdir()) == sorted(outputs)
     for path, image in outputs.items():
         assert np.array_equal(array_of(read_image(path)), array_of(image))

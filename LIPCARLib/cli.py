@@ -1,0 +1,404 @@
+"""The command line: reads arguments, draws progress, prints; computes nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from . import __version__, evaluation, reconstruction, training
+from .cohort import subject_folders, write_simulated_cohort
+from .errors import LIPCARError
+from .examination import AXES, Examination
+from .images import check_output, check_place, write_files
+from .model import (
+    RESOURCES,
+    Model,
+    default_model,
+    list_models,
+    load_model,
+    read_manifest,
+    verify_model,
+    write_manifest,
+)
+from .report import build_report, comparison_figure, most_enhancing_slices
+
+app = typer.Typer(
+    name="lipcar",
+    help="Simulated high-dose contrast-enhanced MR images from low-dose ones. Research only, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The models that are installed.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+DEMO_SLICES = (4, 1)
+"""Of the sample: one with the tumor, one without."""
+out, err = Console(), Console(stderr=True)
+
+ModelOption = Annotated[str | None, typer.Option("--model", help="A shipped model's name or a model's folder.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for a user's mistake (one line on stderr), 130 if stopped."""
+    try:
+        code = app(args=arguments, prog_name="lipcar", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except LIPCARError as error:
+        message = str(error)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # Usage errors: click's class, which typer brings under a name of its own that differs between versions.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message()
+    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out.print(f"lipcar {__version__}")
+        raise typer.Exit()
+
+
+# Reconstruction
+
+
+@app.command()
+def enhance(
+    lowdose: Annotated[Path, typer.Option(help="The image after the low dose: a file or a DICOM folder.")],
+    output: Annotated[Path, typer.Option(help="Where to write the simulated high-dose image.")],
+    predose: Annotated[Path | None, typer.Option(help="The image before the agent.")] = None,
+    model: ModelOption = None,
+    alpha: Annotated[float, typer.Option(help="Weight of the regularizer.")] = reconstruction.ALPHA,
+    solver: Annotated[str, typer.Option(help="proximal or adam.")] = "proximal",
+    iterations: Annotated[
+        int | None, typer.Option(help="Network evaluations (proximal) or steps (adam) a slice.")
+    ] = None,
+    device: DeviceOption = "auto",
+    slice_axis: Annotated[str | None, typer.Option(help="i, j or k; default: the acquired slices.")] = None,
+    highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
+    prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
+) -> None:
+    """Simulate the high-dose image of one examination."""
+    inputs = [path for path in (lowdose, predose, highdose) if path is not None]
+    images = [path for path in (output, prior_output) if path is not None]
+    others = [path for path in (report, picture) if path is not None]
+    _check_outputs(inputs, images, others)
+    if slice_axis is not None and slice_axis not in AXES:
+        raise LIPCARError(f"The slice axis is '{slice_axis}'; expected one of: {', '.join(AXES)}.")
+    axis = None if slice_axis is None else AXES.index(slice_axis)
+    examination = Examination.read(lowdose, predose, highdose, axis)
+    _enhance(
+        examination,
+        _load(model, predose is not None),
+        {"alpha": alpha, "solver": solver, "iterations": iterations, "device": device},
+        output=output,
+        prior_output=prior_output,
+        report_output=report,
+        picture_output=picture,
+    )
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lipcar-demo"),
+    device: DeviceOption = "auto",
+) -> None:
+    """Enhance the embedded sample examination: a volume, a report and a picture."""
+    sample = RESOURCES / "SampleData"
+    _make_folder(output)
+    examination = Examination.read(*(sample / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")))
+    _enhance(
+        examination,
+        _load(None, True),
+        {"device": device},
+        output=output / "lip-car.nrrd",
+        prior_output=output / "prior.nrrd",
+        report_output=output / "report.json",
+        picture_output=output / "comparison.png",
+        picture_slices=DEMO_SLICES,
+    )
+
+
+def _enhance(
+    examination: Examination,
+    model: Model,
+    options: dict[str, Any],
+    *,
+    output: Path,
+    prior_output: Path | None,
+    report_output: Path | None,
+    picture_output: Path | None,
+    picture_slices: Sequence[int] | None = None,
+) -> None:
+    for notice in examination.notices:
+        err.print(f"[yellow]Notice:[/] {notice}", highlight=False)
+    if examination.predose is not None and not model.uses_predose:
+        err.print(f"[yellow]Notice:[/] the model '{model.name}' does not use the pre-dose image.", highlight=False)
+    with _progress_bar("Reconstructing") as (bar, task):
+
+        def show(progress: reconstruction.Progress) -> None:
+            text = f"{progress.slices_done}/{progress.slices_total} slices on {progress.device}"
+            bar.update(task, completed=progress.fraction, info=f"{text}{_time_left(progress.seconds_left)}")
+
+        result = reconstruction.complete(reconstruction.reconstruct(examination, model, **options), show)
+    report = build_report(examination, result)
+    files: dict[Path, Any] = {output: examination.to_image(result.highdose)}
+    if prior_output is not None:
+        files[prior_output] = examination.to_image(result.prior)
+    if report_output is not None:
+        files[report_output] = (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
+    if picture_output is not None:
+        slices = picture_slices or most_enhancing_slices(examination, result, min(2, len(examination.lowdose)))
+        files[picture_output] = comparison_figure(examination, result, slices, report)
+    write_files(files, {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()})
+    out.print(
+        f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
+        f"model {model.name}, alpha {result.provenance['alpha']:g}, at most {report['network_evaluations']} network "
+        "evaluations a slice.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if "metrics" in report:
+        out.print(_metrics_table(report["metrics"]))
+    for path in files:
+        out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+    out.print("Simulated image, research only: not for diagnosis.", style="dim")
+
+
+# Cohorts and models
+
+
+@app.command()
+def phantom(
+    cohort: Annotated[Path, typer.Argument(help="Folder of the cohort.")],
+    subjects: Annotated[int, typer.Option(min=1, help="How many subjects.")],
+    slices: Annotated[int, typer.Option(min=1, help="Slices a subject.")] = 18,
+    size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same voxels.")] = 0,
+    anatomy: Annotated[str, typer.Option(help="rat, human, shapes or mixed.")] = "mixed",
+) -> None:
+    """Simulate examinations: three images, the noise-free ones and labels for each subject."""
+    if anatomy not in ("rat", "human", "shapes", "mixed"):
+        raise LIPCARError(f"Unknown anatomy '{anatomy}'; expected rat, human, shapes or mixed.")
+    with _progress_bar("Simulating", subjects) as (bar, task):
+        for folder in write_simulated_cohort(cohort, subjects, slices=slices, size=size, seed=seed, anatomy=anatomy):
+            bar.update(task, advance=1, info=folder.name)
+    out.print(f"{subjects} subjects of {slices} slices in {cohort}", highlight=False)
+
+
+@app.command()
+def train(
+    cohort: Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")],
+    output: Annotated[Path, typer.Option(help="Folder of the model to make.")],
+    predose: Annotated[bool, typer.Option(help="Whether the networks take the pre-dose image.")] = True,
+    epochs: Annotated[int, typer.Option(min=1)] = 80,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
+    residual: Annotated[bool, typer.Option(help="Learn the change, or the paper's plain network.")] = True,
+    smooth: Annotated[bool, typer.Option(help="A differentiable activation instead of LeakyReLU.")] = False,
+    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 1e-3,
+    l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 0.5,
+    batch: Annotated[int, typer.Option(min=1)] = 16,
+    crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model, a prior and a forward operator, and measure it on the subjects held out."""
+    settings = training.TrainingSettings(
+        predose=predose,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        l1=l1,
+        crop=crop,
+        residual=residual,
+        smooth=smooth,
+        precision=precision,
+        seed=seed,
+    )
+    epochs_ = training.train(cohort, output, settings, device=device, resume=resume)
+    with _progress_bar("Training", 2 * epochs) as (bar, task):
+        for epoch in epochs_:
+            done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
+            bar.update(task, completed=done, info=_epoch_line(epoch) + _time_left(epoch.seconds_left))
+            if not err.is_terminal:
+                err.print(_epoch_line(epoch), highlight=False)
+    held_out = read_manifest(output)["training"]["held_out_subjects"]
+    _evaluate(load_model(output), [cohort / name for name in held_out], evaluation.ALPHAS, device, record=output)
+
+
+@app.command()
+def evaluate(
+    cohort: Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")],
+    model: ModelOption = None,
+    alpha: Annotated[list[float] | None, typer.Option(help="May be given several times.")] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only the subjects that the model's training kept out.")
+    ] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write the scores into the model's manifest.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Score a model on a cohort: SSIM and body RMSE of pre-dose, low-dose, prior and LIP-CAR at several alphas."""
+    folders = subject_folders(cohort)
+    loaded = _load(model, all((folder / "predose.nrrd").is_file() for folder in folders))
+    if held_out:
+        names = set(loaded.manifest["training"]["held_out_subjects"])
+        folders = [folder for folder in folders if folder.name in names]
+        if not folders:
+            raise LIPCARError(f"None of the subjects held out from '{loaded.name}' is in '{cohort}'.")
+    target = Path(model) if record and model is not None else None
+    if record and target is None:
+        raise LIPCARError("--record needs --model with the folder of the model to write to.")
+    _evaluate(loaded, folders, alpha or evaluation.ALPHAS, device, record=target)
+
+
+def _evaluate(
+    model: Model, folders: list[Path], alphas: Sequence[float], device: str, record: Path | None
+) -> None:
+    subjects: list[evaluation.SubjectScores] = []
+    with _progress_bar("Evaluating", len(folders)) as (bar, task):
+        for event in evaluation.evaluate_model(model, folders, alphas, device):
+            if isinstance(event, evaluation.SubjectScores):
+                subjects.append(event)
+                bar.update(task, advance=1, info=event.subject)
+    scores = evaluation.mean_scores(subjects)
+    count = sum(s.slices for s in subjects)
+    out.print(_scores_table(scores, f"{model.name}: {len(subjects)} subjects, {count} slices"))
+    if record is not None:
+        manifest = read_manifest(record)
+        manifest["metrics"] = {
+            "subjects": [s.subject for s in subjects],
+            "slices": count,
+            "means_over_slices": scores,
+        }
+        write_manifest(record, manifest)
+
+
+@models_app.command("list")
+def list_command() -> None:
+    """The shipped models."""
+    table = Table("name", "pre-dose", "trained on", "description", box=None)
+    for entry in list_models():
+        manifest = read_manifest(entry.folder)
+        subjects = len(manifest.get("training", {}).get("training_subjects", []))
+        table.add_row(
+            entry.name, "yes" if manifest["uses_predose"] else "no", f"{subjects} subjects", manifest["description"]
+        )
+    out.print(table)
+
+
+@models_app.command("show")
+def show_command(name: Annotated[str, typer.Argument(help="A shipped model's name or a model's folder.")]) -> None:
+    """A model's card: what it is, what it was trained on, what was measured."""
+    manifest = read_manifest(name)
+    settings = manifest.get("training", {})
+    out.print(f"[bold]{manifest['name']}[/]  {manifest.get('description', '')}", highlight=False)
+    for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
+        out.print(f"{key}: {manifest.get(key)}", highlight=False)
+    out.print(f"trained on: {settings.get('cohort')}", highlight=False)
+    out.print(f"training settings: {settings.get('settings')}", highlight=False)
+    for role, entry in manifest["files"].items():
+        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}", highlight=False, soft_wrap=True)
+    measured = manifest.get("metrics", {})
+    if measured:
+        title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
+        out.print(_scores_table(measured["means_over_slices"], title))
+
+
+@models_app.command("verify")
+def verify_command(
+    name: Annotated[str | None, typer.Argument(help="A model; all shipped ones by default.")] = None,
+) -> None:
+    """Check every file of a model against its manifest."""
+    for model in [name] if name is not None else [entry.name for entry in list_models()]:
+        for path, digest in verify_model(model).items():
+            out.print(f"{model}/{path}: OK, SHA-256 {digest}", highlight=False, soft_wrap=True)
+
+
+# Small things
+
+
+def _load(name: str | None, has_predose: bool) -> Model:
+    return load_model(default_model(has_predose) if name is None else name)
+
+
+def _check_outputs(inputs: Sequence[Path], images: Sequence[Path], others: Sequence[Path]) -> None:
+    """Before anything is computed: every output can be written, no two are one, none replaces an input."""
+    for path in images:
+        check_output(path)
+    for path in others:
+        check_place(path)
+    outputs = [path.resolve() for path in (*images, *others)]
+    for path in outputs:
+        if outputs.count(path) > 1:
+            raise LIPCARError(f"'{path}' is named for two outputs; give each its own file.")
+        if path in [p.resolve() for p in inputs]:
+            raise LIPCARError(f"'{path}' is an input and would be overwritten; choose another output.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
+
+
+@contextmanager
+def _progress_bar(title: str, total: float = 1.0) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (TextColumn(title), BarColumn(), TextColumn("{task.fields[info]}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        yield bar, bar.add_task(title, total=total, info="")
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f", {minutes} min left" if minutes > 2 else f", {60 * minutes + rest} s left"
+
+
+def _epoch_line(progress: training.TrainingProgress) -> str:
+    return (
+        f"{progress.role} epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.4f}, "
+        f"held-out SSIM {progress.validation_ssim:.4f}"
+    )
+
+
+def _metrics_table(metrics: dict[str, dict[str, list[float | None]]]) -> Table:
+    """Means over the slices, against the high-dose image."""
+    table = Table("mean over slices", "SSIM", "PSNR (dB)", "RMSE", box=None)
+    for name, scores in metrics.items():
+        values = [[v for v in scores[key] if v is not None] for key in ("ssim", "psnr", "rmse")]
+        digits = (4, 2, 4)
+        cells = [f"{sum(v) / len(v):.{d}f}" if v else "-" for v, d in zip(values, digits, strict=True)]
+        table.add_row(name, *cells)
+    return table
+
+
+def _scores_table(scores: dict[str, dict[str, float]], title: str) -> Table:
+    keys = list(next(iter(scores.values())))
+    table = Table("image", *(key.replace("_", " ") for key in keys), title=title, title_justify="left", box=None)
+    for name, row in scores.items():
+        table.add_row(name, *(f"{row[key]:.4f}" for key in keys))
+    return table

@@ -1,0 +1,94 @@
+"""What the shipped models and the sample examination promise: integrity, quality, and the solver's claims on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from LIPCARLib.evaluation import examination_metrics
+from LIPCARLib.examination import Examination
+from LIPCARLib.model import RESOURCES, default_model, list_models, load_model, read_manifest, verify_model
+from LIPCARLib.reconstruction import complete, reconstruct
+
+BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
+SAMPLE = {role: RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")}
+TUMOR_SLICE = 4
+
+
+@pytest.fixture(scope="module")
+def sample() -> Examination:
+    return Examination.read(*SAMPLE.values())
+
+
+@pytest.fixture(scope="module")
+def part() -> Examination:
+    """The tumor's slice and its neighbor, the 128 x 128 pixels around the brain."""
+    images = [sitk.ReadImage(str(path))[64:192, 50:178, TUMOR_SLICE - 1 : TUMOR_SLICE + 1] for path in SAMPLE.values()]
+    return Examination.from_images(*images)
+
+
+def test_two_models_are_shipped_whole() -> None:
+    assert [entry.name for entry in list_models()] == ["vnet-lowdose", "vnet-predose"]
+    for entry in list_models():
+        verify_model(entry.name)
+        assert sum(path.stat().st_size for path in entry.folder.iterdir() if path.is_file()) < 24e6
+
+
+@pytest.mark.parametrize("uses_predose", [True, False])
+def test_model_card_holds_held_out_scores(uses_predose: bool) -> None:
+    manifest = read_manifest(default_model(uses_predose))
+    assert manifest["uses_predose"] is uses_predose
+    assert manifest["metrics"]["subjects"] == manifest["training"]["held_out_subjects"]
+    scores = manifest["metrics"]["means_over_slices"]
+    for image in ("predose", "lowdose", "prior", "lip-car 0.002", "lip-car 0.006", "lip-car 0.02"):
+        assert {"ssim", "body_rmse", "clean_ssim", "clean_body_rmse"} <= scores[image].keys()
+
+
+@pytest.mark.parametrize("uses_predose", [True, False])
+def test_sample_comes_closer_to_the_high_dose_image(uses_predose: bool, sample: Examination) -> None:
+    result = complete(reconstruct(sample, load_model(default_model(uses_predose)), device="cpu"))
+    metrics = examination_metrics(sample, result)
+    assert np.mean(metrics["lip-car"]["ssim"]) > np.mean(metrics["lowdose"]["ssim"]) + 0.05
+    assert np.mean(metrics["lip-car"]["rmse"]) < 0.8 * np.mean(metrics["lowdose"]["rmse"])
+
+
+@pytest.mark.parametrize("uses_predose", [True, False])
+def test_proximal_beats_adam_on_every_slice(uses_predose: bool, part: Examination) -> None:
+    model = load_model(default_model(uses_predose))
+    ours = complete(reconstruct(part, model, device="cpu"))
+    theirs = complete(reconstruct(part, model, solver="adam", device="cpu"))
+    assert max(ours.network_evaluations) <= 10
+    assert [len(values) for values in theirs.objective] == [151, 151]
+    for mine, adam in zip(ours.objective, theirs.objective, strict=True):
+        assert mine[-1] < adam[-1]
+
+
+def test_no_tumor_appears_where_nothing_was_injected(part: Examination) -> None:
+    """With the pre-dose image in the low-dose image's place, up to its noise, nothing enhances."""
+    rng = np.random.default_rng(0)
+    noise = np.std(part.predose[:, :8, :8])
+    again = np.abs(part.predose + rng.normal(0, noise, part.predose.shape).astype(np.float32))
+    images = [part.grid.image(np.ascontiguousarray(volume)) for volume in (again, part.predose)]
+    result = complete(reconstruct(Examination.from_images(*images), load_model("vnet-predose"), device="cpu"))
+    real = complete(reconstruct(part, load_model("vnet-predose"), device="cpu"))
+    gain, real_gain = (np.percentile(r.highdose - part.predose, 99.5) for r in (result, real))
+    assert gain < 0.5 * real_gain
+
+
+@pytest.mark.skipif(not BREAST.is_dir(), reason="the real breast examination lies outside the project")
+def test_breast_tumor_enhances_and_nothing_else_appears() -> None:
+    e = Examination.read(*(BREAST / f"{role}.nrrd" for role in ("lowdose", "predose", "highdose")))
+    result = complete(reconstruct(e, load_model("vnet-predose"), device="cpu"))
+    low, real = e.lowdose - e.predose, e.highdose - e.predose
+    simulated = result.highdose - e.predose
+    tumor = real > 0.4 * np.percentile(real, 99.9)
+    quiet = (e.lowdose > 0.1 * e.scale) & (np.abs(real) < 0.05 * e.scale) & (np.abs(low) < 0.05 * e.scale)
+    assert simulated[tumor].mean() > 1.3 * low[tumor].mean()
+    assert abs(simulated[quiet].mean()) < 0.15 * simulated[tumor].mean()
+    image = e.to_image(result.highdose)
+    given = sitk.ReadImage(str(BREAST / "lowdose.nrrd"))
+    assert image.GetSize() == given.GetSize()
+    assert image.GetDirection() == given.GetDirection()
