@@ -28,8 +28,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         available = ["cpu"]
         available += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         available += ["mps"] if torch.backends.mps.is_available() else []
@@ -65,7 +65,9 @@ def batch_size(device: torch.device, height: int, width: int) -> int:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch failed for lack of memory, on whichever device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # CUDA has a class for it; MPS, the CPU on Linux and the CPU on Windows say it in words.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
 def release_memory(device: torch.device) -> None:

@@ -71,8 +71,8 @@ def _gaussian_band(side: int, like: Tensor) -> Tensor:
     """(side - 10, side): row i averages entries i to i + 10 with the normalized Gaussian window."""
     offset = torch.arange(side, device=like.device) - torch.arange(side - WINDOW + 1, device=like.device)[:, None]
     inside = (offset >= 0) & (offset < WINDOW)
-    weights = torch.exp(-0.5 * ((offset - WINDOW // 2) / SIGMA) ** 2) * inside
-    return (weights / weights.sum(1, keepdim=True)).to(like.dtype)
+    weights = torch.exp(-0.5 * ((offset - WINDOW // 2).to(like.dtype) / SIGMA) ** 2) * inside
+    return weights / weights.sum(1, keepdim=True)
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -82,9 +83,9 @@ class Model(nn.Module):
 
     @property
     def digest(self) -> str:
-        """One SHA-256 for the pair: of the two files' SHA-256 in the manifest."""
-        hashes = "".join(self.manifest["files"][role]["sha256"] for role in ROLES)
-        return hashlib.sha256(hashes.encode()).hexdigest()
+        """One SHA-256 for the pair: of its architecture and its two files' SHA-256 in the manifest."""
+        identity = {key: self.manifest[key] for key in ("architecture", "files")}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | st
     manifest = read_manifest(folder)
     networks = {role: _load_network(folder, manifest, role) for role in ROLES}
     channels = {role: network.in_channels for role, network in networks.items()}
-    if len(set(channels.values())) != 1:
+    if set(channels.values()) not in ({1}, {2}):
         raise LIPCARError(
             f"The model in {folder} is not a pair: its networks take {channels} input images. Both must take one, or "
             "both two."
@@ -204,7 +205,7 @@ def save_model(
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write or replace the manifest of a model folder, atomically."""
-    _write(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    _write(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -215,8 +216,9 @@ def _write(path: Path, data: bytes) -> None:
 
 def _find(name_or_folder: str | os.PathLike[str]) -> Path:
     folder = Path(name_or_folder)
-    if (folder / MANIFEST).is_file():
-        return folder
+    with contextlib.suppress(OSError):  # a name too long for a path is no folder either
+        if (folder / MANIFEST).is_file():
+            return folder
     shipped = {entry.name: entry.folder for entry in list_models()}
     if str(name_or_folder) in shipped:
         return shipped[str(name_or_folder)]

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .errors import LIPCARError
 from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
-from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, adam, proximal
+from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, adam, proximal
 
 ALPHA = 6e-3
 """The paper's regularization parameter."""
@@ -92,62 +93,50 @@ def reconstruct(
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
-        slices_at_once: None decides from the device's free memory. The result does not depend on it.
+        slices_at_once: None decides from the device's free memory. The result does not depend on it beyond float
+            rounding (which "adam" magnifies where a gradient is almost zero).
 
     Raises:
         LIPCARError: an argument out of range; a model that needs a pre-dose image the examination lacks; not even
             one slice fits the memory.
     """
     iterations = _check(examination, model, alpha, solver, iterations)
+    if slices_at_once is not None and slices_at_once < 1:
+        raise LIPCARError(f"{slices_at_once} slices at once were asked for; at least 1 is expected.")
     device = choose_device(device) if isinstance(device, str) else device
     model.to(device)
     total, height, width = examination.lowdose.shape
-    at_once = slices_at_once or batch_size(device, height, width)
+    at_once = batch_size(device, height, width) if slices_at_once is None else slices_at_once
     began = time.monotonic()
     name = describe(device)
-    highdose, prior = np.empty_like(examination.lowdose), np.empty_like(examination.lowdose)
-    objective: list[list[float]] = []
-    residual_rms: list[float] = []
-    evaluations: list[int] = []
+    batches: list[_Batch] = []
 
-    def progress(done: int, working: int, part: float) -> Progress:
+    def progress(done: int, working: int = 0, part: float = 0.0) -> Progress:
         fraction = (done + working * part) / total
         elapsed = time.monotonic() - began
         return Progress(done, total, fraction, elapsed / fraction - elapsed if fraction else None, name)
 
-    yield progress(0, 0, 0.0)
+    yield progress(0)
     first = 0
     while first < total:
         chosen = slice(first, min(first + at_once, total))
-        count = chosen.stop - chosen.start
+        count = chosen.stop - first
         try:
-            lowdose, predose = (_to_device(a, chosen, examination.scale, device) for a in _inputs(examination, model))
-            with torch.no_grad():
-                xbar = model.prior(lowdose, predose)
-            problem = Objective(model.forward_operator, lowdose, GenTV(xbar), alpha, predose)
-            history: list[tuple[Tensor, Tensor]] = []
-            for step in _solve(problem, xbar, solver, iterations):
-                history.append((step.objective, step.network_evaluations))
-                spent = int(step.network_evaluations.max())
-                yield progress(first, count, min(spent / iterations, 1.0))
+            steps = _solve_batch(examination, model, chosen, alpha, solver, iterations, device)
+            batches.append((yield from _mapped(steps, partial(progress, first, count))))
+            first = chosen.stop
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if at_once == 1:
+            if count == 1:
                 raise LIPCARError(
                     f"There is not enough memory on {name} for one slice of {height} x {width} pixels. Close other "
                     "programs or choose the CPU as the device."
                 ) from error
-            at_once = max(1, count // 2)
-            release_memory(device)
-            continue
-        highdose[chosen] = (step.x[:, 0] * examination.scale).cpu().numpy()
-        prior[chosen] = (xbar[:, 0] * examination.scale).cpu().numpy()
-        objective += _objective_by_slice(history)
-        residual_rms += (2 * step.data_fidelity / (height * width)).sqrt().tolist()
-        evaluations += step.network_evaluations.tolist()
-        first = chosen.stop
-        yield progress(first, 0, 0.0)
+            at_once = count // 2
+        if first != chosen.stop:
+            release_memory(device)  # outside the handler, whose traceback held what did not fit
+        yield progress(first)
 
     seconds = time.monotonic() - began
     provenance = {
@@ -166,6 +155,11 @@ def reconstruct(
         "scale": examination.scale,
         "slice_axis": examination.slice_axis,
     }
+    highdose, prior = (np.concatenate([getattr(b, role) for b in batches]) for role in ("highdose", "prior"))
+    objective, residual_rms, evaluations = (
+        [value for b in batches for value in getattr(b, key)]
+        for key in ("objective", "residual_rms", "network_evaluations")
+    )
     return Result(highdose, prior, objective, residual_rms, evaluations, seconds, provenance)
 
 
@@ -196,26 +190,60 @@ def _check(examination: Examination, model: Model, alpha: float, solver: str, it
     return iterations
 
 
-def _inputs(examination: Examination, model: Model) -> tuple[np.ndarray, np.ndarray | None]:
-    return examination.lowdose, examination.predose if model.uses_predose else None
+@dataclass(frozen=True)
+class _Batch:
+    """A batch's part of the :class:`Result`."""
+
+    highdose: np.ndarray
+    prior: np.ndarray
+    objective: list[list[float]]
+    residual_rms: list[float]
+    network_evaluations: list[int]
 
 
-def _to_device(
-    array: np.ndarray | None, chosen: slice, scale: float, device: torch.device
-) -> Tensor | None:
-    if array is None:
-        return None
+def _solve_batch(
+    examination: Examination,
+    model: Model,
+    chosen: slice,
+    alpha: float,
+    solver: str,
+    iterations: int,
+    device: torch.device,
+) -> Generator[float, None, _Batch]:
+    """Solve some slices; yields after every step which share of the iterations is spent."""
+    scale = examination.scale
+    lowdose = _to_device(examination.lowdose, chosen, scale, device)
+    predose = _to_device(examination.predose, chosen, scale, device) if model.uses_predose else None
+    with torch.no_grad():
+        xbar = model.prior(lowdose, predose)
+    problem = Objective(model.forward_operator, lowdose, GenTV(xbar), alpha, predose)
+    steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
+    objective, evaluations = [], []
+    for step in steps:
+        objective.append(step.objective)
+        evaluations.append(step.network_evaluations)
+        yield min(1.0, int(step.network_evaluations.max()) / iterations)
+    # A finished slice repeats its value while others go on: its history ends with its last evaluation.
+    lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
+    return _Batch(
+        (step.x[:, 0] * scale).cpu().numpy(),
+        (xbar[:, 0] * scale).cpu().numpy(),
+        [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
+        (2 * step.data_fidelity / lowdose[0].numel()).sqrt().tolist(),
+        step.network_evaluations.tolist(),
+    )
+
+
+def _mapped(steps: Generator[float, None, _Batch], convert: Callable[[float], Progress]) -> Generator[Progress, None, _Batch]:
+    """The same generator with every yielded value converted."""
+    while True:
+        try:
+            part = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield convert(part)
+
+
+def _to_device(array: np.ndarray, chosen: slice, scale: float, device: torch.device) -> Tensor:
+    """Slices in model scale, (N, 1, H, W)."""
     return torch.from_numpy(array[chosen] / np.float32(scale))[:, None].to(device)
-
-
-def _solve(problem: Objective, xbar: Tensor, solver: str, iterations: int) -> Solver:
-    if solver == "adam":
-        return adam(problem, problem.lowdose, iterations)
-    return proximal(problem, xbar, iterations)
-
-
-def _objective_by_slice(history: list[tuple[Tensor, Tensor]]) -> list[list[float]]:
-    """Per slice the objective by step, without the steps after the slice was finished."""
-    values = torch.stack([objective for objective, _ in history], 1).tolist()
-    evaluations = torch.stack([count for _, count in history], 1)
-    return [row[: 1 + int((counts.diff() > 0).sum())] for row, counts in zip(values, evaluations, strict=True)]

@@ -135,7 +135,8 @@ def proximal(
         objective: of the batch.
         start: (N, 1, H, W), usually xbar; values below 0 become 0.
         evaluations: at most this many network evaluations per slice, the start's included.
-        tolerance: a slice is finished when its fixed-point residual ||candidate - x|| / ||x|| falls below this.
+        tolerance: a slice is finished when its fixed-point residual ||candidate - x|| / min(t, 1) falls below this
+            share of ||x||.
         inner_iterations: of the proximal map.
 
     Yields after the start and after every network evaluation. The objective of a slice never rises.
@@ -180,7 +181,8 @@ def proximal(
         dual[:, active] = candidate_dual
         step_length = _replaced(step_length, active, torch.where(accepted, longer, shorter))
         count = _replaced(count, active, count[active] + 1)
-        settled = moved_squared.sqrt() <= tolerance * _dot(here, here).sqrt()
+        residual = moved_squared.sqrt() / t.clamp(max=1)  # a step that was cut short is no sign of convergence
+        settled = residual <= tolerance * _dot(here, here).sqrt()
         finished = _replaced(finished, active, settled | (count[active] >= evaluations))
         yield Step(x, value, fidelity, count, finished)
 

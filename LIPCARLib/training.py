@@ -224,7 +224,7 @@ class _Trainer:
         self.network.to(device=device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.epoch, self.slowdown = 0, 1.0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, float | None]] = []
         self.best_score, self.best = -math.inf, self._weights()
         if checkpoint.is_file():
             self._load()
@@ -255,7 +255,9 @@ class _Trainer:
             self._fall_back()
         elif score > self.best_score:
             self.best_score, self.best = score, self._weights()
-        self.history.append({"epoch": self.epoch, "loss": round(loss, 6), "validation_ssim": round(score, 6)})
+        # JSON knows no NaN: a collapsed epoch's numbers are null.
+        loss_, score_ = (round(v, 6) if math.isfinite(v) else None for v in (loss, score))
+        self.history.append({"epoch": self.epoch, "loss": loss_, "validation_ssim": score_})
         self._save()
         return loss, score
 

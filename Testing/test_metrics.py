@@ -39,14 +39,21 @@ def test_ssim_is_torchmetrics_without_the_border(size: tuple[int, int], data_ran
     assert (expected < 0.95).any()
 
 
-@pytest.mark.parametrize(("dtype", "at_a_pixel", "on_average"), [(torch.float64, 1e-8, 1e-8), (torch.float32, 1e-4, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "at_a_pixel", "on_average"), [(torch.float64, 1e-8, 1e-8), (torch.float32, 1e-4, 1e-5)]
+)
 def test_ssim_is_that_of_scikit_image(dtype: torch.dtype, at_a_pixel: float, on_average: float) -> None:
     x, y = pair()
     ours = ssim_map(x.to(dtype), y.to(dtype)).double().numpy()
     for i in range(len(x)):
         _, full = structural_similarity(
-            x[i, 0].numpy(), y[i, 0].numpy(), data_range=1.0, gaussian_weights=True, sigma=1.5,
-            use_sample_covariance=False, full=True,
+            x[i, 0].numpy(),
+            y[i, 0].numpy(),
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            full=True,
         )
         inside = full[5:-5, 5:-5]
         np.testing.assert_allclose(ours[i, 0], inside, atol=at_a_pixel, rtol=0)
@@ -64,9 +71,7 @@ def test_ssim_of_single_precision_is_good_enough_where_images_are_bright() -> No
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    seed=st.integers(0, 2**31), gain=st.floats(-3, 3), offset=st.floats(-2, 2), strength=st.floats(0.01, 2)
-)
+@given(seed=st.integers(0, 2**31), gain=st.floats(-3, 3), offset=st.floats(-2, 2), strength=st.floats(0.01, 2))
 def test_ssim_is_symmetric_and_at_most_one(seed: int, gain: float, offset: float, strength: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     x, other = (torch.randn((1, 1, 15, 13), generator=generator, dtype=torch.float64) for _ in range(2))

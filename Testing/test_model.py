@@ -55,9 +55,7 @@ def alter(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("variant", [{"residual": True, "smooth": True}, {"residual": False, "smooth": False}])
-def test_networks_come_back(
-    channels: int, variant: dict[str, bool], tmp_path: Path, make_network: MakeNetwork
-) -> None:
+def test_networks_come_back(channels: int, variant: dict[str, bool], tmp_path: Path, make_network: MakeNetwork) -> None:
     prior, forward = (make_network(channels, seed=seed, **variant) for seed in (5, 6))
     manifest = save_model(tmp_path / "new" / "folder", "mine", prior, forward, {"description": "A card."})
     assert manifest == tmp_path / "new" / "folder" / MANIFEST
@@ -289,7 +287,7 @@ def test_shipped_models_are_found_by_name(folder: Path, tmp_path: Path, monkeypa
 def test_a_folder_without_manifest_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_module, "RESOURCES", tmp_path)
     for name in (tmp_path, tmp_path / "missing", "unknown"):
-        with pytest.raises(LIPCARError, match="No model .* none is installed"):
+        with pytest.raises(LIPCARError, match=r"No model .*none is installed"):
             load_model(name)
 
 

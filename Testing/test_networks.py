@@ -95,7 +95,7 @@ def test_smooth_activation_has_the_slopes_of_the_leaky_one_and_no_kink() -> None
 
 @torch.no_grad()
 def test_only_the_smooth_network_is_differentiable_at_the_kink(make_network: MakeNetwork) -> None:
-    """Without biases every activation sits at its kink for x = 0; a second difference over h shows the jump in slope."""
+    """Without biases every activation sits at its kink for x = 0: a second difference over h shows the jump."""
     v = noise(1, 1, 32, 32).double()
     jump = {}
     for smooth in (False, True):

@@ -177,7 +177,7 @@ def test_prox_is_firmly_nonexpansive(lower: float | None) -> None:
 
 @pytest.mark.parametrize("weight", [0.05, 0.5])
 def test_moreau_identity(weight: float) -> None:
-    """x - reference = prox + the projection onto {weight grad^T p : |p| <= 1}, the latter by plain projected gradient."""
+    """x = prox + the projection onto {weight grad^T p : |p| <= 1}, found by plain projected gradient."""
     x, reference = images(2, shape=(6, 7))
     z, D = (x - reference).ravel(), gradient_matrix(6, 7)
     p = np.zeros(D.shape[0])
@@ -288,7 +288,10 @@ def test_smoothing_moves_the_minimizer_as_little_as_documented(weight: float, do
         return 0.5 * ((u - x.ravel()) ** 2).sum() + weight * length.sum(), gradient
 
     found = scipy.optimize.minimize(
-        smoothed, x.ravel(), jac=True, method="L-BFGS-B",
+        smoothed,
+        x.ravel(),
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": 5000, "maxfun": 6000, "ftol": 0, "gtol": 1e-8, "maxcor": 30},
     )
     # 1-strongly convex: the distance to the minimizer is at most the norm of the gradient.
