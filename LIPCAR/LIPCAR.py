@@ -34,8 +34,8 @@ _FOLDER = Path(__file__).resolve().parent
 if (_FOLDER.parent / "LIPCARLib").is_dir() and str(_FOLDER.parent) not in sys.path:
     sys.path.insert(0, str(_FOLDER.parent))  # a checkout: Slicer knows only the module's own folder
 
-import LIPCARLib  # noqa: E402
 from LIPCARLib.errors import LIPCARError  # noqa: E402
+from LIPCARLib.resources import RESOURCES  # noqa: E402
 
 AUTOMATIC = "automatic"
 TORCH_VERSIONS = ">=2.5,<3"
@@ -55,11 +55,7 @@ SLOT_SECONDS = 0.03
 
 def installedModels():
     """Names of the shipped models, from their folders alone: LIPCARLib.model would import torch."""
-    package = Path(LIPCARLib.__file__).parent
-    for folder in (package.parent / "Resources" / "Models", package / "Resources" / "Models"):
-        if folder.is_dir():
-            return sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-    return []
+    return sorted(path.parent.name for path in (RESOURCES / "Models").glob("*/manifest.json"))
 
 
 MODELS = [AUTOMATIC, *installedModels()]

@@ -68,39 +68,43 @@ _GREY = TissueRanges((1.4, 1.6), (1.8, 2.0), (68, 80), (48, 55), (0.80, 0.86), v
 _TUMOR_T = ((1.8, 2.0), (2.2, 2.5), (80, 100), (60, 70))
 
 TISSUE_RANGES: dict[Tissue, TissueRanges] = {
-    Tissue.SKIN: TissueRanges((0.9, 1.1), (1.2, 1.4), (30, 40), (22, 30), (0.5, 0.7), (0.03, 0.08),
-                              (0.1, 0.2), (0.01, 0.03)),
-    Tissue.FAT: TissueRanges((0.32, 0.38), (0.42, 0.48), (65, 75), (42, 50), (0.62, 0.85), (0.004, 0.01),
-                             (0.05, 0.05)),
-    Tissue.MUSCLE: TissueRanges((1.2, 1.4), (1.6, 1.8), (32, 38), (25, 30), (0.8, 0.9), (0.08, 0.18),
-                                (0.14, 0.24), (0.01, 0.03)),
+    Tissue.SKIN: TissueRanges(
+        (0.9, 1.1), (1.2, 1.4), (30, 40), (22, 30), (0.5, 0.7), (0.03, 0.08), (0.1, 0.2), (0.01, 0.03)
+    ),
+    Tissue.FAT: TissueRanges((0.32, 0.38), (0.42, 0.48), (65, 75), (42, 50), (0.62, 0.85), (0.004, 0.01), (0.05, 0.05)),
+    Tissue.MUSCLE: TissueRanges(
+        (1.2, 1.4), (1.6, 1.8), (32, 38), (25, 30), (0.8, 0.9), (0.08, 0.18), (0.14, 0.24), (0.01, 0.03)
+    ),
     Tissue.BONE: TissueRanges((0.8, 1.2), (1.0, 1.4), (4, 7), (3, 6), (0.1, 0.2), v_p=(0.001, 0.003)),
-    Tissue.MARROW: TissueRanges((0.45, 0.8), (0.6, 1.0), (45, 55), (30, 40), (0.4, 0.6), (0.02, 0.05),
-                                (0.08, 0.1), (0.01, 0.03)),
+    Tissue.MARROW: TissueRanges(
+        (0.45, 0.8), (0.6, 1.0), (45, 55), (30, 40), (0.4, 0.6), (0.02, 0.05), (0.08, 0.1), (0.01, 0.03)
+    ),
     Tissue.CSF: _WATER,
     Tissue.GREY: _GREY,
-    Tissue.WHITE: TissueRanges((0.9, 1.15), (1.25, 1.5), (65, 75), (45, 52), (0.68, 0.74),
-                               v_p=(0.003, 0.005)),
-    Tissue.DEEP_GREY: TissueRanges((1.2, 1.4), (1.6, 1.8), (65, 72), (45, 50), (0.76, 0.82),
-                                   v_p=(0.004, 0.007)),
+    Tissue.WHITE: TissueRanges((0.9, 1.15), (1.25, 1.5), (65, 75), (45, 52), (0.68, 0.74), v_p=(0.003, 0.005)),
+    Tissue.DEEP_GREY: TissueRanges((1.2, 1.4), (1.6, 1.8), (65, 72), (45, 50), (0.76, 0.82), v_p=(0.004, 0.007)),
     # A spin echo sees flowing blood dark before the agent: a small M0 stands for the wash-out.
     Tissue.VESSEL: TissueRanges((1.7, 2.0), (2.0, 2.3), (60, 100), (30, 50), (0.45, 0.8), v_p=(0.4, 0.6)),
-    Tissue.MUCOSA: TissueRanges((1.3, 1.6), (1.7, 2.0), (55, 75), (40, 55), (0.75, 0.9), (0.15, 0.3),
-                                (0.3, 0.45), (0.04, 0.08)),
-    Tissue.GLAND: TissueRanges((0.9, 1.3), (1.2, 1.6), (50, 70), (35, 50), (0.8, 0.9), (0.12, 0.3),
-                               (0.2, 0.35), (0.03, 0.08)),
+    Tissue.MUCOSA: TissueRanges(
+        (1.3, 1.6), (1.7, 2.0), (55, 75), (40, 55), (0.75, 0.9), (0.15, 0.3), (0.3, 0.45), (0.04, 0.08)
+    ),
+    Tissue.GLAND: TissueRanges(
+        (0.9, 1.3), (1.2, 1.6), (50, 70), (35, 50), (0.8, 0.9), (0.12, 0.3), (0.2, 0.35), (0.03, 0.08)
+    ),
     Tissue.EYE: _WATER,
     Tissue.LENS: TissueRanges((1.2, 1.5), (1.5, 1.8), (20, 30), (15, 22), (0.55, 0.7)),
-    Tissue.CHOROID: TissueRanges((1.5, 2.0), (1.9, 2.3), (90, 120), (60, 80), (0.85, 0.9), (0.2, 0.3),
-                                 (0.2, 0.35), (0.06, 0.12)),
-    Tissue.EDEMA: TissueRanges((1.75, 2.1), (2.2, 2.5), (95, 130), (65, 85), (0.86, 0.92),
-                               v_p=(0.002, 0.004)),
+    Tissue.CHOROID: TissueRanges(
+        (1.5, 2.0), (1.9, 2.3), (90, 120), (60, 80), (0.85, 0.9), (0.2, 0.3), (0.2, 0.35), (0.06, 0.12)
+    ),
+    Tissue.EDEMA: TissueRanges((1.75, 2.1), (2.2, 2.5), (95, 130), (65, 85), (0.86, 0.92), v_p=(0.002, 0.004)),
     Tissue.TUMOR: TissueRanges(*_TUMOR_T, (0.86, 0.94), (0.08, 0.3), (0.22, 0.42), (0.02, 0.07)),
-    Tissue.TUMOR_CORE: TissueRanges((2.0, 2.6), (2.4, 2.9), (100, 160), (70, 100), (0.9, 0.97),
-                                    (0.003, 0.02), (0.2, 0.3), (0.002, 0.008)),
+    Tissue.TUMOR_CORE: TissueRanges(
+        (2.0, 2.6), (2.4, 2.9), (100, 160), (70, 100), (0.9, 0.97), (0.003, 0.02), (0.2, 0.3), (0.002, 0.008)
+    ),
     Tissue.SHAPE: TissueRanges((0.3, 3.0), (0.4, 3.5), (30, 150), (20, 100), (0.3, 1.0), v_p=(0.0, 0.006)),
-    Tissue.SHAPE_ENHANCING: TissueRanges((0.5, 2.2), (0.7, 2.5), (30, 120), (20, 90), (0.5, 1.0),
-                                         (0.03, 0.3), (0.1, 0.45), (0.0, 0.1)),
+    Tissue.SHAPE_ENHANCING: TissueRanges(
+        (0.5, 2.2), (0.7, 2.5), (30, 120), (20, 90), (0.5, 1.0), (0.03, 0.3), (0.1, 0.45), (0.0, 0.1)
+    ),
 }
 # The white matter of a rat is less myelinated: close to grey on T1, as physics.md gives it.
 RAT_WHITE = TissueRanges((1.1, 1.2), (1.45, 1.6), (62, 70), (44, 48), (0.75, 0.79), v_p=(0.003, 0.005))
@@ -237,8 +241,7 @@ class _Builder:
     def tube(self, tissue: Tissue, x: object, y: object, rx: object, ry: object, **options: object) -> Shape:
         """Appends a shape; its profiles in mm, over ``W_KNOTS`` or constant, are scaled to the subject."""
         s = self.scale
-        x, y, rx, ry = (np.broadcast_to(np.asarray(p, dtype=np.float64) * s, W_KNOTS.shape)
-                        for p in (x, y, rx, ry))
+        x, y, rx, ry = (np.broadcast_to(np.asarray(p, dtype=np.float64) * s, W_KNOTS.shape) for p in (x, y, rx, ry))
         options.setdefault("gain", float(np.exp(self.rng.normal(0.0, 0.05))))
         options.setdefault("uptake", float(np.exp(self.rng.normal(0.0, 0.15))))
         shape = Shape(tissue, x, y, rx, ry, **options)  # type: ignore[arg-type]
@@ -246,8 +249,18 @@ class _Builder:
         return shape
 
     def blob(
-        self, tissue: Tissue, x: float, y: float, rx: float, ry: float, w: float, half: float,
-        power: float = 2.0, angle: float = 0.0, follow: Shape | None = None, **options: object,
+        self,
+        tissue: Tissue,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        w: float,
+        half: float,
+        power: float = 2.0,
+        angle: float = 0.0,
+        follow: Shape | None = None,
+        **options: object,
     ) -> Shape:
         """A body that ends at ``w`` +- ``half``; with ``follow`` in fractions of that shape's axes."""
         r, j = self.rng, self.jitter
@@ -258,18 +271,37 @@ class _Builder:
         angle = np.deg2rad(angle) + float(r.normal(0, 0.5 * j))
         if follow is not None:
             s = 1.0 / self.scale
-            return self.tube(tissue, s * (follow.x + x * follow.rx), s * (follow.y + y * follow.ry),
-                             s * rx * follow.rx * taper, s * ry * follow.ry * taper, angle=angle, **options)
+            return self.tube(
+                tissue,
+                s * (follow.x + x * follow.rx),
+                s * (follow.y + y * follow.ry),
+                s * rx * follow.rx * taper,
+                s * ry * follow.ry * taper,
+                angle=angle,
+                **options,
+            )
         return self.tube(tissue, x, y, rx * taper, ry * taper, angle=angle, **options)
 
-    def pair(self, tissue: Tissue, x: float, y: float, rx: float, ry: float, w: float, half: float,
-             power: float = 2.0, angle: float = 0.0, **options: object) -> None:
+    def pair(
+        self,
+        tissue: Tissue,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        w: float,
+        half: float,
+        power: float = 2.0,
+        angle: float = 0.0,
+        **options: object,
+    ) -> None:
         """A body and its mirror image, each with its own jitter."""
         self.blob(tissue, x, y, rx, ry, w, half, power, angle, **options)
         self.blob(tissue, -x, y, rx, ry, w, half, power, -angle, **options)
 
-    def muscles(self, x: float, y: float, rx: float, ry: float, w: float, half: float, angle: float,
-                cleft: float) -> None:
+    def muscles(
+        self, x: float, y: float, rx: float, ry: float, w: float, half: float, angle: float, cleft: float
+    ) -> None:
         """Two muscles in their fasciae: thin fat between neighbors is what separates them in a picture."""
         for side in (1.0, -1.0):
             fascia = self.blob(Tissue.FAT, side * x, y, rx, ry, w, half, 4.0, side * angle, rough=0.3 * cleft)
@@ -277,8 +309,17 @@ class _Builder:
 
     def inner(self, tissue: Tissue, outer: Shape, inset: float, **options: object) -> Shape:
         """The same outline drawn ``inset`` mm further in (times the subject's scale)."""
-        shape = Shape(tissue, outer.x, outer.y, outer.rx, outer.ry, outer.angle, outer.harmonics,
-                      outer.inset + inset * self.scale, **options)  # type: ignore[arg-type]
+        shape = Shape(
+            tissue,
+            outer.x,
+            outer.y,
+            outer.rx,
+            outer.ry,
+            outer.angle,
+            outer.harmonics,
+            outer.inset + inset * self.scale,
+            **options,
+        )  # type: ignore[arg-type]
         self.shapes.append(shape)
         return shape
 
@@ -301,8 +342,11 @@ def rat_head(rng: np.random.Generator) -> Head:
     brain_y = _profile(k, [2.8, 3.2, 3.8, 4.1, 4.3, 4.4, 4.4, 4.2, 3.5]) * rng.uniform(0.95, 1.05)
     brain_rx = _profile(k, [-1.0, 2.0, 3.6, 5.4, 6.9, 7.6, 7.5, 6.4, 4.0]) * rng.uniform(0.95, 1.04)
     brain_ry = _profile(k, [-1.0, 1.9, 3.0, 3.9, 4.7, 5.2, 5.1, 4.4, 3.0]) * rng.uniform(0.95, 1.04)
-    brain = Shape(Tissue.GREY, *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
-                  harmonics=(0.02, 0.0, 0.0, float(rng.uniform(-0.05, -0.02)), *b.wobble(2, 0.01)))
+    brain = Shape(
+        Tissue.GREY,
+        *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
+        harmonics=(0.02, 0.0, 0.0, float(rng.uniform(-0.05, -0.02)), *b.wobble(2, 0.01)),
+    )
 
     cleft = float(rng.uniform(0.1, 0.28))
     b.muscles(9.8, -4.0, 3.0, 6.4, 0.6, 0.62, 14, cleft)  # masseter, superficial
@@ -366,15 +410,34 @@ def rat_head(rng: np.random.Generator) -> Head:
     slab = 18.0 * float(rng.uniform(0.9, 1.1))
     field_of_view = float(rng.uniform(29.5, 33.0)) * max(scale, 0.98)
     w_range = (first, first + slab / (19.0 * scale))
-    return Head(tuple(b.shapes), brain, _like(skin, Tissue.FAT, 0.45 * scale, 0.0), field_of_view, w_range,
-                slab, (1.6, 0.9), ((9.0, 0.45 * scale), (2.8, 0.13 * scale)))
+    return Head(
+        tuple(b.shapes),
+        brain,
+        _like(skin, Tissue.FAT, 0.45 * scale, 0.0),
+        field_of_view,
+        w_range,
+        slab,
+        (1.6, 0.9),
+        ((9.0, 0.45 * scale), (2.8, 0.13 * scale)),
+    )
 
 
 def _like(shape: Shape, tissue: Tissue, inset: float, rough: float, fold: Range | None = None) -> Shape:
     """The outline of ``shape`` moved in by ``inset`` mm (out where negative), made of ``tissue``."""
-    return Shape(tissue, shape.x, shape.y, shape.rx, shape.ry, shape.angle, shape.harmonics,
-                 shape.inset + inset, rough,
-                 fold, coarse_folds=fold is not None, inside_brain=shape.inside_brain)
+    return Shape(
+        tissue,
+        shape.x,
+        shape.y,
+        shape.rx,
+        shape.ry,
+        shape.angle,
+        shape.harmonics,
+        shape.inset + inset,
+        rough,
+        fold,
+        coarse_folds=fold is not None,
+        inside_brain=shape.inside_brain,
+    )
 
 
 def human_head(rng: np.random.Generator) -> Head:
@@ -394,8 +457,11 @@ def human_head(rng: np.random.Generator) -> Head:
     brain_y = _profile(k, [-34, -30, -17, -3, 0, 0, 0, 0, 0, 0, 0, 0])
     brain_rx = _profile(k, [38, 50, 58, 62, 63, 62.5, 58, 46, 32, 12, -25, -60]) * wide
     brain_ry = _profile(k, [38, 46, 63, 79, 82, 81, 76, 61, 43, 19, -25, -60]) * long
-    brain = Shape(Tissue.GREY, *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
-                  harmonics=(0.0, 0.0, *b.wobble(2, 0.008), float(rng.uniform(-0.02, 0.01)), 0.0))
+    brain = Shape(
+        Tissue.GREY,
+        *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
+        harmonics=(0.0, 0.0, *b.wobble(2, 0.008), float(rng.uniform(-0.02, 0.01)), 0.0),
+    )
     b.shapes.append(_like(brain, Tissue.FAT, -9.0 * scale, 0.6))
     b.muscles(62, 22, 8.5, 26, 0.0, 0.36, -10, 1.0)  # temporal
     b.muscles(26, -72, 20, 12, -0.2, 0.3, 18, 1.2)  # neck
@@ -426,8 +492,7 @@ def human_head(rng: np.random.Generator) -> Head:
     b.shapes.append(_like(brain, Tissue.WHITE, 0.8 * scale, 0.3))
     depth, ribbon = float(rng.uniform(17, 28)) * scale, float(rng.uniform(2.6, 3.4)) * scale
     b.shapes.append(_like(brain, Tissue.GREY, 0.8 * scale, 0.3, (depth, ribbon)))
-    b.shapes.append(_like(brain, Tissue.CSF, 0.8 * scale, 0.1,
-                          (depth * 0.9, float(rng.uniform(0.35, 0.9)) * scale)))
+    b.shapes.append(_like(brain, Tissue.CSF, 0.8 * scale, 0.1, (depth * 0.9, float(rng.uniform(0.35, 0.9)) * scale)))
     # above it the falx divides the brain in front and behind the callosum, further up all along
     top = W_KNOTS > 0.33
     gap = np.where(top, np.interp(W_KNOTS, [0.3, 0.45, 0.62, 0.7], [32.0, 30.0, 26.0, -60.0]), 34.0)
@@ -456,9 +521,16 @@ def human_head(rng: np.random.Generator) -> Head:
     b.pair(Tissue.VESSEL, 28, 12, 12, 1.1, 0.22, 0.03, 2.0, 10)  # middle cerebral
     b.blob(Tissue.VESSEL, 0, -3, 1.7, 1.7, 0.05, 0.2, 6.0)  # basilar
     sinus = np.where(W_KNOTS > -0.05, 1.0, -0.3) * float(rng.uniform(0.8, 1.3))
-    b.shapes.append(Shape(Tissue.VESSEL, brain.x, brain.y - brain.ry - 1.0 * scale, 3.6 * sinus * scale,
-                          2.9 * sinus * scale,
-                          harmonics=(0.0, 0.0, 0.0, 0.15)))
+    b.shapes.append(
+        Shape(
+            Tissue.VESSEL,
+            brain.x,
+            brain.y - brain.ry - 1.0 * scale,
+            3.6 * sinus * scale,
+            2.9 * sinus * scale,
+            harmonics=(0.0, 0.0, 0.0, 0.15),
+        )
+    )
     front = np.where(W_KNOTS > 0.45, 1.0, -0.3)
     b.shapes.append(Shape(Tissue.VESSEL, brain.x, brain.y + brain.ry + 0.5 * scale, 2.2 * front, 1.7 * front))
 
@@ -466,28 +538,60 @@ def human_head(rng: np.random.Generator) -> Head:
     length = slab / (112.0 * scale)
     # Thin slabs lie anywhere in the head; none begins below the orbits or runs far out over the vertex.
     first = float(rng.uniform(-0.12, max(0.95 - length, -0.05)))
-    return Head(tuple(b.shapes), brain, _like(skin, Tissue.FAT, 1.5 * scale, 0.0),
-                256.0 * float(rng.uniform(0.86, 1.02)), (first, first + length), slab,
-                (8.5, 6.0), ((60.0, 2.6), (16.0, 0.9)))
+    return Head(
+        tuple(b.shapes),
+        brain,
+        _like(skin, Tissue.FAT, 1.5 * scale, 0.0),
+        256.0 * float(rng.uniform(0.86, 1.02)),
+        (first, first + length),
+        slab,
+        (8.5, 6.0),
+        ((60.0, 2.6), (16.0, 0.9)),
+    )
 
 
 def random_shapes(rng: np.random.Generator) -> Head:
     """No anatomy at all: bodies within bodies, a third of them enhancing; teaches a network to stay local."""
     b = _Builder(rng, 1.0, 0.25)
-    outer = body = b.blob(Tissue.SHAPE, 0.0, 0.0, *rng.uniform(7.0, 11.0, 2), 0.5,
-                          float(rng.uniform(0.7, 1.5)), 3.0)
+    outer = body = b.blob(Tissue.SHAPE, 0.0, 0.0, *rng.uniform(7.0, 11.0, 2), 0.5, float(rng.uniform(0.7, 1.5)), 3.0)
     for _ in range(int(rng.integers(1, 4))):
         tissue = Tissue.SHAPE_ENHANCING if rng.random() < 0.12 else Tissue.SHAPE
-        outer = b.inner(tissue, outer, float(rng.uniform(0.3, 1.8)), rough=float(rng.uniform(0.0, 0.25)),
-                        gain=float(rng.uniform(0.4, 1.6)), uptake=float(rng.uniform(0.1, 0.6)))
+        outer = b.inner(
+            tissue,
+            outer,
+            float(rng.uniform(0.3, 1.8)),
+            rough=float(rng.uniform(0.0, 0.25)),
+            gain=float(rng.uniform(0.4, 1.6)),
+            uptake=float(rng.uniform(0.1, 0.6)),
+        )
     inside = outer
     for _ in range(int(rng.integers(6, 16))):
-        tissue = Tissue(rng.choice([Tissue.SHAPE, Tissue.SHAPE, Tissue.SHAPE_ENHANCING, Tissue.AIR],
-                                   p=[0.3, 0.3, 0.32, 0.08]))
+        tissue = Tissue(
+            rng.choice([Tissue.SHAPE, Tissue.SHAPE, Tissue.SHAPE_ENHANCING, Tissue.AIR], p=[0.3, 0.3, 0.32, 0.08])
+        )
         x, y = rng.uniform(-8.0, 8.0, 2)
         rx, ry = np.exp(rng.uniform(np.log(0.5), np.log(5.0), 2))
-        b.blob(tissue, x, y, rx, ry, float(rng.uniform(0, 1)), float(rng.uniform(0.1, 0.6)),
-               float(rng.uniform(2, 5)), float(rng.uniform(0, 180)), rough=float(rng.uniform(0, 0.25)),
-               gain=float(rng.uniform(0.4, 1.6)), uptake=float(rng.uniform(0.1, 1.8)))
-    return Head(tuple(b.shapes), inside, body, float(rng.uniform(28.0, 36.0)), (0.0, 1.0), 18.0, (3.0, 1.2),
-                ((8.0, 0.8), (2.5, 0.25)))
+        b.blob(
+            tissue,
+            x,
+            y,
+            rx,
+            ry,
+            float(rng.uniform(0, 1)),
+            float(rng.uniform(0.1, 0.6)),
+            float(rng.uniform(2, 5)),
+            float(rng.uniform(0, 180)),
+            rough=float(rng.uniform(0, 0.25)),
+            gain=float(rng.uniform(0.4, 1.6)),
+            uptake=float(rng.uniform(0.1, 1.8)),
+        )
+    return Head(
+        tuple(b.shapes),
+        inside,
+        body,
+        float(rng.uniform(28.0, 36.0)),
+        (0.0, 1.0),
+        18.0,
+        (3.0, 1.2),
+        ((8.0, 0.8), (2.5, 0.25)),
+    )

@@ -20,7 +20,6 @@ from .errors import LIPCARError
 from .examination import AXES, Examination
 from .images import check_output, check_place, write_files
 from .model import (
-    RESOURCES,
     Model,
     default_model,
     list_models,
@@ -30,6 +29,7 @@ from .model import (
     write_manifest,
 )
 from .report import build_report, comparison_figure, most_enhancing_slices
+from .resources import RESOURCES
 
 app = typer.Typer(
     name="lipcar",
@@ -222,6 +222,7 @@ def train(
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    description: Annotated[str | None, typer.Option(help="A sentence for the model card.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a model, a prior and a forward operator, and measure it on the subjects held out."""
@@ -237,7 +238,8 @@ def train(
         precision=precision,
         seed=seed,
     )
-    epochs_ = training.train(cohort, output, settings, device=device, resume=resume)
+    words = {} if description is None else {"description": description}
+    epochs_ = training.train(cohort, output, settings, device=device, resume=resume, **words)
     with _progress_bar("Training", 2 * epochs) as (bar, task):
         for epoch in epochs_:
             done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
@@ -273,9 +275,7 @@ def evaluate(
     _evaluate(loaded, folders, alpha or evaluation.ALPHAS, device, record=target)
 
 
-def _evaluate(
-    model: Model, folders: list[Path], alphas: Sequence[float], device: str, record: Path | None
-) -> None:
+def _evaluate(model: Model, folders: list[Path], alphas: Sequence[float], device: str, record: Path | None) -> None:
     subjects: list[evaluation.SubjectScores] = []
     with _progress_bar("Evaluating", len(folders)) as (bar, task):
         for event in evaluation.evaluate_model(model, folders, alphas, device):

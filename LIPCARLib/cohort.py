@@ -1,6 +1,6 @@
 """A cohort on disk: one folder per subject with its three images, and the clean ones and labels where it is simulated.
 
-    COHORT/<subject>/{predose,lowdose,highdose,clean_lowdose,clean_highdose,labels}.nrrd
+COHORT/<subject>/{predose,lowdose,highdose,clean_lowdose,clean_highdose,labels}.nrrd
 """
 
 from __future__ import annotations

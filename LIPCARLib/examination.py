@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .errors import LIPCARError
 from .images import AnyPath, Grid, check_kind, read_image, resample
@@ -17,8 +17,12 @@ AXES = ("i", "j", "k")
 SCALE_THRESHOLD = 0.15
 SCALE_PERCENTILE = 90
 SCALE_TARGET = 0.5
-SCALE_RULE = {"name": "foreground-percentile", "threshold": SCALE_THRESHOLD, "percentile": SCALE_PERCENTILE,
-              "target": SCALE_TARGET}
+SCALE_RULE = {
+    "name": "foreground-percentile",
+    "threshold": SCALE_THRESHOLD,
+    "percentile": SCALE_PERCENTILE,
+    "target": SCALE_TARGET,
+}
 """What a model records in its manifest: the rule by which the images it was trained on were scaled."""
 
 BRIGHT_PERCENTILE = 99.5
@@ -73,8 +77,13 @@ class Examination:
     notices: tuple[str, ...] = field(default=())
 
     @classmethod
-    def read(cls, lowdose_path: AnyPath, predose_path: AnyPath | None = None,
-             highdose_path: AnyPath | None = None, slice_axis: int | None = None) -> Examination:
+    def read(
+        cls,
+        lowdose_path: AnyPath,
+        predose_path: AnyPath | None = None,
+        highdose_path: AnyPath | None = None,
+        slice_axis: int | None = None,
+    ) -> Examination:
         """Read, check and align the images of one examination; see `images.read_image` and `from_images`.
 
         Raises:
@@ -86,8 +95,14 @@ class Examination:
         return cls._build({role: read_image(path) for role, path in given.items()}, names, slice_axis)
 
     @classmethod
-    def from_images(cls, lowdose: sitk.Image, predose: sitk.Image | None = None,
-                    highdose: sitk.Image | None = None, slice_axis: int | None = None) -> Examination:
+    def from_images(
+        cls,
+        lowdose: sitk.Image,
+        predose: sitk.Image | None = None,
+        highdose: sitk.Image | None = None,
+        slice_axis: int | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Examination:
         """Check and align the images of one examination.
 
         Args:
@@ -96,6 +111,7 @@ class Examination:
                 onto that of the low-dose image, and a notice says so.
             slice_axis: 0 (i), 1 (j) or 2 (k); None takes the acquired one: the only axis of one voxel, else
                 the axis of clearly the largest spacing, else k.
+            names: how messages call the images, by argument; each the subject of a sentence.
 
         Raises:
             LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
@@ -103,11 +119,10 @@ class Examination:
         """
         given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
         images = {role: image for role, image in given.items() if image is not None}
-        return cls._build(images, _NAMES, slice_axis)
+        return cls._build(images, names or _NAMES, slice_axis)
 
     @classmethod
-    def _build(cls, images: dict[str, sitk.Image], names: Mapping[str, str],
-               slice_axis: int | None) -> Examination:
+    def _build(cls, images: dict[str, sitk.Image], names: Mapping[str, str], slice_axis: int | None) -> Examination:
         for role, image in images.items():
             check_kind(image, names[role])
         grid = Grid.of(images["lowdose"])
@@ -123,8 +138,15 @@ class Examination:
         _note_small(arrays["lowdose"], notices)
         if "predose" in arrays:
             _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices)
-        return cls(arrays["lowdose"], arrays.get("predose"), arrays.get("highdose"), grid, axis,
-                   foreground_scale(arrays["lowdose"]), tuple(notices))
+        return cls(
+            arrays["lowdose"],
+            arrays.get("predose"),
+            arrays.get("highdose"),
+            grid,
+            axis,
+            foreground_scale(arrays["lowdose"]),
+            tuple(notices),
+        )
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
         """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.
@@ -159,8 +181,10 @@ class Examination:
         same_kind = own.dimension == self.grid.dimension
         differences = self.grid.differences(own) if same_kind else [f"{own.dimension} dimensions"]
         if differences:
-            raise LIPCARError(f"{name} does not lie on the grid of the low-dose image: it has "
-                              f"{', '.join(differences)}. Resample it onto the low-dose image first.")
+            raise LIPCARError(
+                f"{name} does not lie on the grid of the low-dose image: it has "
+                f"{', '.join(differences)}. Resample it onto the low-dose image first."
+            )
         return _slices_first(image, self.slice_axis)
 
 
@@ -203,7 +227,7 @@ def _order_statistic(values: np.ndarray, percentile: float) -> float:
 def _sampled(array: np.ndarray) -> np.ndarray:
     """The voxels as a list, every n-th one above MAX_SAMPLES; n is odd, lest it pick single image columns."""
     step = -(-array.size // MAX_SAMPLES)
-    return array.reshape(-1)[::step | 1 if step > 1 else 1]
+    return array.reshape(-1)[:: step | 1 if step > 1 else 1]
 
 
 # Geometry
@@ -214,8 +238,10 @@ def _slice_axis(grid: Grid, chosen: int | None) -> int:
         raise ValueError(f"slice_axis {chosen!r}: 0, 1, 2 or None is expected")
     if grid.dimension == 2:
         if chosen in (0, 1):
-            raise LIPCARError(f"A 2-D image cannot be sliced along {AXES[chosen]}. "
-                              "Leave the choice of the slicing axis to the program.")
+            raise LIPCARError(
+                f"A 2-D image cannot be sliced along {AXES[chosen]}. "
+                "Leave the choice of the slicing axis to the program."
+            )
         return 2
     if chosen is not None:
         return chosen
@@ -235,20 +261,25 @@ def _slices_first(image: sitk.Image, axis: int) -> np.ndarray:
 def _on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sitk.Image:
     """The image itself where it lies on the grid, resampled onto it otherwise."""
     if image.GetDimension() != grid.dimension:
-        raise LIPCARError(f"{name} has {image.GetDimension()} dimensions, the low-dose image has "
-                          f"{grid.dimension}. Give both as single slices or both as volumes.")
+        raise LIPCARError(
+            f"{name} has {image.GetDimension()} dimensions, the low-dose image has "
+            f"{grid.dimension}. Give both as single slices or both as volumes."
+        )
     own = Grid.of(image)
     differences = grid.differences(own)
     if not differences:
         return image
     coverage = grid.covered_by(own)
     if coverage < MIN_COVERAGE:
-        raise LIPCARError(f"{name} covers only {coverage:.0%} of the low-dose image's field of view; at "
-                          f"least {MIN_COVERAGE:.0%} is expected. Choose images of the same patient and "
-                          "session, and register them first if the patient was moved.")
+        raise LIPCARError(
+            f"{name} covers only {coverage:.0%} of the low-dose image's field of view; at "
+            f"least {MIN_COVERAGE:.0%} is expected. Choose images of the same patient and "
+            "session, and register them first if the patient was moved."
+        )
     missing = f"; the {1 - coverage:.1%} outside it is zero" if coverage < 0.9995 else ""
-    notices.append(f"{name} was resampled onto the grid of the low-dose image: "
-                   f"it has {', '.join(differences)}{missing}.")
+    notices.append(
+        f"{name} was resampled onto the grid of the low-dose image: it has {', '.join(differences)}{missing}."
+    )
     return resample(image, grid)
 
 
@@ -266,37 +297,48 @@ def _checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.I
     array = sitk.GetArrayViewFromImage(image)
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
-        raise LIPCARError(f"{name} has {bad} voxels that are NaN or infinite; finite intensities are "
-                          "expected. Replace them or export the image again.")
+        raise LIPCARError(
+            f"{name} has {bad} voxels that are NaN or infinite; finite intensities are "
+            "expected. Replace them or export the image again."
+        )
     lowest, highest = float(array.min()), float(array.max())
     if lowest == highest:
-        raise LIPCARError(f"{name} is {lowest:g} everywhere; an image of a patient is expected. "
-                          "Was the right volume chosen?")
+        raise LIPCARError(
+            f"{name} is {lowest:g} everywhere; an image of a patient is expected. Was the right volume chosen?"
+        )
     if lowest >= 0:
         return image
     fraction = np.count_nonzero(array < 0) / array.size
     bright = _order_statistic(_sampled(array), 99)
     if highest <= 0 or (fraction > NEGATIVE_FRACTION and -lowest > NEGATIVE_MAGNITUDE * bright):
-        raise LIPCARError(f"{name} has negative values in {fraction:.1%} of its voxels, down to "
-                          f"{lowest:.4g}; an MR magnitude image is expected, not a CT, a subtraction or a "
-                          "phase image. Choose the acquired series.")
-    notices.append(f"{name} has small negative values in {fraction:.2%} of its voxels, down to {lowest:.4g}; "
-                   "they were set to zero.")
+        raise LIPCARError(
+            f"{name} has negative values in {fraction:.1%} of its voxels, down to "
+            f"{lowest:.4g}; an MR magnitude image is expected, not a CT, a subtraction or a "
+            "phase image. Choose the acquired series."
+        )
+    notices.append(
+        f"{name} has small negative values in {fraction:.2%} of its voxels, down to {lowest:.4g}; "
+        "they were set to zero."
+    )
     return sitk.Clamp(image, sitk.sitkFloat32, 0.0, highest)
 
 
 def _check_distinct(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:
     for one, other in (("predose", "lowdose"), ("highdose", "lowdose"), ("highdose", "predose")):
         if one in arrays and other in arrays and np.array_equal(arrays[one], arrays[other]):
-            raise LIPCARError(f"{names[one]} and {_lower(names[other])} are the same, voxel for voxel. "
-                              "Choose two different acquisitions.")
+            raise LIPCARError(
+                f"{names[one]} and {_lower(names[other])} are the same, voxel for voxel. "
+                "Choose two different acquisitions."
+            )
 
 
 def _note_small(lowdose: np.ndarray, notices: list[str]) -> None:
     height, width = lowdose.shape[1:]
     if min(height, width) < MIN_PIXELS:
-        notices.append(f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "
-                       "that the networks need to see structure. Is the slicing axis right?")
+        notices.append(
+            f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "
+            "that the networks need to see structure. Is the slicing axis right?"
+        )
 
 
 def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> None:
@@ -304,17 +346,23 @@ def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list
     before, after = predose[::step], lowdose[::step]
     foreground = (before > _threshold(_sampled(before))) & (after > _threshold(_sampled(after)))
     if not foreground.any():
-        notices.append("The pre-dose and the low-dose image have no bright tissue in common. "
-                       "Are both of the same patient and session, and registered?")
+        notices.append(
+            "The pre-dose and the low-dose image have no bright tissue in common. "
+            "Are both of the same patient and session, and registered?"
+        )
         return
     gain = float(np.median(after[foreground] / before[foreground]))
     if _looks_swapped(before, after, gain):
-        notices.append("The low-dose image is darker than the pre-dose image where tissue changes most, as "
-                       "if the two were swapped. Check which one was acquired first.")
+        notices.append(
+            "The low-dose image is darker than the pre-dose image where tissue changes most, as "
+            "if the two were swapped. Check which one was acquired first."
+        )
     if not GAIN_RANGE[0] <= gain <= GAIN_RANGE[1]:
-        notices.append(f"Typical tissue is {gain:.2f} times as bright in the low-dose image as in the "
-                       f"pre-dose image; {GAIN_RANGE[0]} to {GAIN_RANGE[1]} is expected. Were both acquired "
-                       "with the same settings, without another receiver gain or rescaling?")
+        notices.append(
+            f"Typical tissue is {gain:.2f} times as bright in the low-dose image as in the "
+            f"pre-dose image; {GAIN_RANGE[0]} to {GAIN_RANGE[1]} is expected. Were both acquired "
+            "with the same settings, without another receiver gain or rescaling?"
+        )
 
 
 def _looks_swapped(before: np.ndarray, after: np.ndarray, gain: float) -> bool:

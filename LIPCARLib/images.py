@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .errors import LIPCARError
 
@@ -103,8 +103,17 @@ class Grid:
 
 def resample(image: sitk.Image, grid: Grid) -> sitk.Image:
     """The image interpolated linearly on a grid of the same dimension, float32, zero beyond its edges."""
-    return sitk.Resample(image, grid.size, sitk.Transform(grid.dimension, sitk.sitkIdentity), sitk.sitkLinear,
-                         grid.origin, grid.spacing, grid.direction, 0.0, sitk.sitkFloat32)
+    return sitk.Resample(
+        image,
+        grid.size,
+        sitk.Transform(grid.dimension, sitk.sitkIdentity),
+        sitk.sitkLinear,
+        grid.origin,
+        grid.spacing,
+        grid.direction,
+        0.0,
+        sitk.sitkFloat32,
+    )
 
 
 def _join(values: tuple[float, ...], separator: str = " x ") -> str:
@@ -128,15 +137,18 @@ def check_kind(image: sitk.Image | sitk.ImageFileReader, name: str) -> None:
     components = image.GetNumberOfComponents() if on_disk else image.GetNumberOfComponentsPerPixel()
     dimension, size = image.GetDimension(), image.GetSize()
     if dimension not in (2, 3):
-        raise LIPCARError(f"{name} has {dimension} dimensions ({_join(size)}); a single image in two or "
-                          "three is expected. Save the one time point you want as a file of its own.")
+        raise LIPCARError(
+            f"{name} has {dimension} dimensions ({_join(size)}); a single image in two or "
+            "three is expected. Save the one time point you want as a file of its own."
+        )
     if components != 1:
-        raise LIPCARError(f"{name} has {components} values in each voxel (a color, vector or complex image, "
-                          "or a time series); one is expected. Save the channel or time point you want as a "
-                          "magnitude image.")
+        raise LIPCARError(
+            f"{name} has {components} values in each voxel (a color, vector or complex image, "
+            "or a time series); one is expected. Save the channel or time point you want as a "
+            "magnitude image."
+        )
     if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
-        raise LIPCARError(f"{name} has complex values; a magnitude image is expected. "
-                          "Take the absolute value first.")
+        raise LIPCARError(f"{name} has complex values; a magnitude image is expected. Take the absolute value first.")
     if 0 in size:
         raise LIPCARError(f"{name} is empty ({_join(size)} voxels).")
 
@@ -179,17 +191,18 @@ def _check_nifti_complete(path: Path) -> None:
             if struct.unpack_from(f"{order}i", header, 0)[0] != 348:
                 return  # NIfTI-2 or Analyze's other half: let ITK judge
             dim = struct.unpack_from(f"{order}8h", header, 40)
-            bits, = struct.unpack_from(f"{order}h", header, 72)
-            offset, = struct.unpack_from(f"{order}f", header, 108)
+            (bits,) = struct.unpack_from(f"{order}h", header, 72)
+            (offset,) = struct.unpack_from(f"{order}f", header, 108)
             found = len(header)
             while chunk := file.read(1 << 20):
                 found += len(chunk)
     except (OSError, EOFError, struct.error) as error:
         raise LIPCARError(f"'{path}' is damaged or cut short ({error}). Copy or export it again.") from error
-    expected = int(offset) + math.prod(dim[1:dim[0] + 1]) * bits // 8
+    expected = int(offset) + math.prod(dim[1 : dim[0] + 1]) * bits // 8
     if found < expected:
-        raise LIPCARError(f"'{path}' is cut short: {found} bytes where its header announces {expected}. "
-                          "Copy or export it again.")
+        raise LIPCARError(
+            f"'{path}' is cut short: {found} bytes where its header announces {expected}. Copy or export it again."
+        )
 
 
 def _read_series(folder: Path) -> sitk.Image:
@@ -198,16 +211,22 @@ def _read_series(folder: Path) -> sitk.Image:
         files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in series]
     files = [names for names in files if names]
     if not files:
-        raise LIPCARError(f"The folder '{folder}' holds no DICOM images. Give the folder in which the files "
-                          "of one series lie (folders inside it are not searched), or a single image file.")
+        raise LIPCARError(
+            f"The folder '{folder}' holds no DICOM images. Give the folder in which the files "
+            "of one series lie (folders inside it are not searched), or a single image file."
+        )
     headers = [_header(Path(names[0])) for names in files]
     if len(files) > 1:
-        listing = "\n".join(f"  {len(names)} files: {_tag(header, '0008|103e') or 'no description'}, "
-                            f"series UID {_tag(header, '0020|000e') or 'unknown'}"
-                            for names, header in zip(files, headers, strict=True))
-        raise LIPCARError(f"The folder '{folder}' holds {len(files)} DICOM series; one is "
-                          f"expected:\n{listing}\n"
-                          "Put the files of the one you want in a folder of their own.")
+        listing = "\n".join(
+            f"  {len(names)} files: {_tag(header, '0008|103e') or 'no description'}, "
+            f"series UID {_tag(header, '0020|000e') or 'unknown'}"
+            for names, header in zip(files, headers, strict=True)
+        )
+        raise LIPCARError(
+            f"The folder '{folder}' holds {len(files)} DICOM series; one is "
+            f"expected:\n{listing}\n"
+            "Put the files of the one you want in a folder of their own."
+        )
     check_kind(headers[0], f"The DICOM series in '{folder}'")
     if len(files[0]) == 1:
         return _read_file(Path(files[0][0]))
@@ -225,10 +244,11 @@ def _check_slices(folder: Path, files: list[Path]) -> None:
     """Refuse doubled and missing slices: stacked as they are, they would make a volume of wrong geometry."""
     grids = [Grid.of(_header(file)) for file in files]
     first = grids[0]
-    if not all(grid.size == first.size and np.allclose(grid.direction, first.direction, atol=1e-3)
-               for grid in grids):
-        raise LIPCARError(f"The DICOM slices in '{folder}' differ in size or orientation (a localizer?). "
-                          "Put the files of one parallel stack in a folder of their own.")
+    if not all(grid.size == first.size and np.allclose(grid.direction, first.direction, atol=1e-3) for grid in grids):
+        raise LIPCARError(
+            f"The DICOM slices in '{folder}' differ in size or orientation (a localizer?). "
+            "Put the files of one parallel stack in a folder of their own."
+        )
     if first.dimension != 3:
         return
     normal = np.asarray(first.direction).reshape(3, 3)[:, 2]
@@ -236,12 +256,16 @@ def _check_slices(folder: Path, files: list[Path]) -> None:
     typical = float(np.median(gaps))
     doubled = int(np.count_nonzero(gaps < max(SLICE_GAP_TOLERANCE * typical, 1e-4)))
     if doubled:
-        raise LIPCARError(f"{doubled} of the {len(files)} DICOM slices in '{folder}' lie at the same place "
-                          "as another one (several time points or echoes?). Put the files of the one you "
-                          "want in a folder of their own.")
+        raise LIPCARError(
+            f"{doubled} of the {len(files)} DICOM slices in '{folder}' lie at the same place "
+            "as another one (several time points or echoes?). Put the files of the one you "
+            "want in a folder of their own."
+        )
     if np.abs(gaps - typical).max() > SLICE_GAP_TOLERANCE * typical:
-        raise LIPCARError(f"The DICOM slices in '{folder}' lie {gaps.min():.4g} to {gaps.max():.4g} mm "
-                          "apart; even gaps are expected (is a file missing?). Export the series again.")
+        raise LIPCARError(
+            f"The DICOM slices in '{folder}' lie {gaps.min():.4g} to {gaps.max():.4g} mm "
+            "apart; even gaps are expected (is a file missing?). Export the series again."
+        )
 
 
 def _header(file: Path) -> sitk.ImageFileReader:
@@ -277,8 +301,9 @@ def check_output(path: AnyPath) -> None:
         LIPCARError: unknown extension, or what `check_place` refuses.
     """
     if not Path(path).name.endswith(OUTPUT_SUFFIXES) or Path(path).name in OUTPUT_SUFFIXES:
-        raise LIPCARError(f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} "
-                          "(small letters).")
+        raise LIPCARError(
+            f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} (small letters)."
+        )
     check_place(path)
 
 
@@ -298,8 +323,10 @@ def check_place(path: AnyPath) -> None:
         probe.touch(exist_ok=False)  # os.access knows nothing of network shares and Windows rights
         probe.unlink()
     except OSError as error:
-        raise LIPCARError(f"The folder '{path.parent}' cannot be written to ({error.strerror}). "
-                          "Choose another one or mend its permissions.") from error
+        raise LIPCARError(
+            f"The folder '{path.parent}' cannot be written to ({error.strerror}). "
+            "Choose another one or mend its permissions."
+        ) from error
 
 
 def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:

@@ -20,17 +20,11 @@ from torch import Tensor, nn
 from .errors import LIPCARError
 from .examination import SCALE_RULE
 from .networks import VNet
+from .resources import RESOURCES
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 ROLES = ("prior", "forward_operator")
-
-_PACKAGE = Path(__file__).resolve().parent
-RESOURCES = next(
-    (p for p in (_PACKAGE.parent / "Resources", _PACKAGE / "Resources") if (p / "Models").is_dir()),
-    _PACKAGE.parent / "Resources",
-)
-"""Shipped models and sample data: beside the package in a checkout and in Slicer, inside it in a wheel."""
 
 
 class Model(nn.Module):
@@ -186,7 +180,9 @@ def save_model(
     files = {}
     for role, network in zip(ROLES, (prior, forward_operator), strict=True):
         # float16 moves SSIM by less than 1e-4 (`lipcar models show`, "float16") and halves the download.
-        data = save_tensors({key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()})
+        data = save_tensors(
+            {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()}
+        )
         path = f"{role}.safetensors"
         _write(folder / path, data)
         files[role] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}

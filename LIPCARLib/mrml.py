@@ -38,7 +38,7 @@ def examination_of(
     nodes = {role.replace("-", ""): (role, node) for role, node in roles.items() if node is not None}
     names = {key: f"The {role} image ('{node.GetName()}')" for key, (role, node) in nodes.items()}
     images = {key: image_of(node, names[key], lowdose) for key, (_, node) in nodes.items()}
-    return Examination._build(images, names, None)
+    return Examination.from_images(**images, names=names)
 
 
 def image_of(node: VolumeNode, name: str, reference: VolumeNode | None = None) -> sitk.Image:

@@ -22,9 +22,7 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, convolutions: int, activation: nn.Module) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            *(nn.Conv2d(width, width, 3, padding=1) for _ in range(convolutions))
-        )
+        self.convolutions = nn.Sequential(*(nn.Conv2d(width, width, 3, padding=1) for _ in range(convolutions)))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

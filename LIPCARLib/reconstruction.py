@@ -234,7 +234,9 @@ def _solve_batch(
     )
 
 
-def _mapped(steps: Generator[float, None, _Batch], convert: Callable[[float], Progress]) -> Generator[Progress, None, _Batch]:
+def _mapped(
+    steps: Generator[float, None, _Batch], convert: Callable[[float], Progress]
+) -> Generator[Progress, None, _Batch]:
     """The same generator with every yielded value converted."""
     while True:
         try:

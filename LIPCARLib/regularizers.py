@@ -34,9 +34,7 @@ class GenTV:
         dx, dy = _differences(x - self.reference)
         return (dx**2 + dy**2 + SMOOTHING).sqrt().flatten(1).sum(1)
 
-    def prox(
-        self, x: Tensor, weight: float | Tensor, lower: float | None = None, iterations: int = 500
-    ) -> Tensor:
+    def prox(self, x: Tensor, weight: float | Tensor, lower: float | None = None, iterations: int = 500) -> Tensor:
         """argmin over u >= lower of  1/2 ||u - x||^2 + weight TV(u - reference),  (N, 1, H, W).
 
         TV is R without its smoothing term. With weights of 0.006 and 0.06 the minimizer of the smoothed problem was

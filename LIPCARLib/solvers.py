@@ -56,9 +56,7 @@ class Objective:
     def __getitem__(self, slices: Tensor) -> Objective:
         """The objective of some slices of the batch, chosen by an index tensor."""
         predose = None if self.predose is None else self.predose[slices]
-        return Objective(
-            self.forward_operator, self.lowdose[slices], self.regularizer[slices], self.alpha, predose
-        )
+        return Objective(self.forward_operator, self.lowdose[slices], self.regularizer[slices], self.alpha, predose)
 
     def data_fidelity(self, x: Tensor) -> Tensor:
         """1/2 ||F(x) - x_L||^2 per slice, (N,). Differentiable; one network evaluation."""
@@ -89,9 +87,7 @@ class Step:
     finished: Tensor
 
 
-def adam(
-    objective: Objective, start: Tensor, steps: int = ADAM_STEPS, learning_rate: float = 1e-2
-) -> Solver:
+def adam(objective: Objective, start: Tensor, steps: int = ADAM_STEPS, learning_rate: float = 1e-2) -> Solver:
     """The paper's algorithm: Adam on x, started at x_L, kept as the reference.
 
     The paper names 150 iterations and "default PyTorch parameters" (a step of 1e-3), the authors' code 1e-2. With

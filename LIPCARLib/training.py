@@ -94,6 +94,7 @@ def train(
     device: torch.device | str = "auto",
     resume: bool = False,
     name: str | None = None,
+    description: str = "Trained by `lipcar train`.",
 ) -> Generator[TrainingProgress, None, Path]:
     """Train both networks of a model and write its folder; yields after every epoch, returns the manifest's path.
 
@@ -108,6 +109,7 @@ def train(
         device: as in :func:`devices.choose_device`.
         resume: go on from the checkpoints of the same settings; without it, existing ones are an error.
         name: of the model; the folder's name by default.
+        description: a sentence for the model card.
 
     Raises:
         LIPCARError: an unusable cohort; checkpoints that exist without `resume`, or are of other settings; an unknown
@@ -137,7 +139,7 @@ def train(
             yield TrainingProgress(role, trainer.epoch, settings.epochs, loss, score, seconds)
         networks[role], histories[role] = trainer.best_network(), trainer.history
     card = {
-        "description": "Trained by `lipcar train`.",
+        "description": description,
         "licence": "MIT",
         "intended_use": "Research only. Results are simulated images and not for diagnosis.",
         "training": {
@@ -164,9 +166,7 @@ def _tensors(subject: Subject, settings: TrainingSettings) -> dict[str, Tensor]:
     """A subject's images in model scale, (S, H, W) by role; sides grown to the crop by repeating the edge."""
     e = subject.examination
     if settings.predose and e.predose is None:
-        raise LIPCARError(
-            f"Subject '{subject.name}' has no pre-dose image. Add one, or train with --no-predose."
-        )
+        raise LIPCARError(f"Subject '{subject.name}' has no pre-dose image. Add one, or train with --no-predose.")
     arrays = {
         "predose": e.predose,
         "lowdose": e.lowdose,
@@ -343,7 +343,9 @@ class _Trainer:
         with safe_open(self.checkpoint, "pt") as file:
             state = json.loads(file.metadata()["state"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        part = {p: {k[len(p) + 1 :]: v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("network", "best")}
+        part = {
+            p: {k[len(p) + 1 :]: v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("network", "best")
+        }
         self.network.load_state_dict(part["network"])
         self.best = {k: v.to(self.device) for k, v in part["best"].items()}
         optimizer = self.optimizer.state_dict()

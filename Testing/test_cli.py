@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -61,7 +62,9 @@ def test_enhance_gives_the_voxels_of_the_python_call(subject: Path, model_folder
     image = sitk.ReadImage(str(subject / "out.nrrd"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), result.highdose)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(subject / "prior.nrrd"))), result.prior)
-    np.testing.assert_allclose(image.GetSpacing(), sitk.ReadImage(str(subject / "lowdose.nrrd")).GetSpacing(), rtol=1e-12)
+    np.testing.assert_allclose(
+        image.GetSpacing(), sitk.ReadImage(str(subject / "lowdose.nrrd")).GetSpacing(), rtol=1e-12
+    )
     assert "research only" in image.GetMetaData("LIPCAR.simulated")
 
 
@@ -75,7 +78,7 @@ def test_report_holds_what_was_promised(subject: Path, model_folder: Path) -> No
     assert 1 <= report["network_evaluations"] <= 10
     assert len(report["objective"]) == len(report["residual_rms"]) == 2
     for values in report["objective"]:
-        assert all(later <= earlier for earlier, later in zip(values, values[1:], strict=False))
+        assert all(later <= earlier for earlier, later in itertools.pairwise(values))
     for name in ("predose", "lowdose", "prior", "lip-car"):
         for score in ("ssim", "psnr", "rmse"):
             assert len(report["metrics"][name][score]) == 2
@@ -126,7 +129,15 @@ def test_an_input_is_never_overwritten(subject: Path, model_folder: Path, capfd:
 
 
 def test_model_needs_predose(subject: Path, model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["enhance", "--lowdose", subject / "lowdose.nrrd", "--output", subject / "o.nrrd", "--model", model_folder]
+    arguments = [
+        "enhance",
+        "--lowdose",
+        subject / "lowdose.nrrd",
+        "--output",
+        subject / "o.nrrd",
+        "--model",
+        model_folder,
+    ]
     assert run([str(argument) for argument in arguments]) == 2
     assert "needs a pre-dose image" in capfd.readouterr().err
 

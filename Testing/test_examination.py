@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,16 +110,19 @@ def test_slices_are_those_of_the_axis(axis: int) -> None:
     assert np.array_equal(examination.slices_of(image, "It"), examination.lowdose)
 
 
-@pytest.mark.parametrize(("size", "spacing", "axis"), [
-    ((20, 30, 40), (1, 1, 1), 2),
-    ((20, 30, 40), (1, 1.04, 1), 2),
-    ((20, 30, 40), (3, 1, 1), 0),
-    ((20, 30, 40), (1, 3, 1), 1),
-    ((20, 30, 40), (3, 3, 1), 2),
-    ((1, 30, 40), (1, 1, 5), 0),
-    ((20, 1, 40), (1, 1, 5), 1),
-    ((1, 1, 40), (1, 1, 5), 2),
-])
+@pytest.mark.parametrize(
+    ("size", "spacing", "axis"),
+    [
+        ((20, 30, 40), (1, 1, 1), 2),
+        ((20, 30, 40), (1, 1.04, 1), 2),
+        ((20, 30, 40), (3, 1, 1), 0),
+        ((20, 30, 40), (1, 3, 1), 1),
+        ((20, 30, 40), (3, 3, 1), 2),
+        ((1, 30, 40), (1, 1, 5), 0),
+        ((20, 1, 40), (1, 1, 5), 1),
+        ((1, 1, 40), (1, 1, 5), 2),
+    ],
+)
 def test_acquired_slicing_axis(size: tuple[int, ...], spacing: tuple[float, ...], axis: int) -> None:
     image = random_image(size[::-1])
     image.SetSpacing(spacing)
@@ -218,8 +221,9 @@ def test_images_of_another_kind(tmp_path: Path) -> None:
 # DICOM
 
 
-def write_dicom(folder: Path, positions: list[float], series: str = "1.2.3.1",
-                direction: np.ndarray | None = None) -> np.ndarray:
+def write_dicom(
+    folder: Path, positions: list[float], series: str = "1.2.3.1", direction: np.ndarray | None = None
+) -> np.ndarray:
     """One file a slice, names and instance numbers in shuffled order; returns the values by position."""
     folder.mkdir(exist_ok=True)
     direction = np.eye(3) if direction is None else direction
@@ -232,9 +236,14 @@ def write_dicom(folder: Path, positions: list[float], series: str = "1.2.3.1",
         image.SetSpacing((0.8, 0.9, 1.0))
         origin = direction @ np.array([-5.0, 7.0, positions[index]])
         tags = {
-            "0008|0060": "MR", "0008|103e": f"T1 {series}", "0020|000d": "1.2.3", "0020|000e": series,
-            "0020|0013": str(instance + 1), "0020|0011": series[-1],
-            "0008|0018": f"{series}.{instance + 1}", "0020|0032": "\\".join(f"{v:.10g}" for v in origin),
+            "0008|0060": "MR",
+            "0008|103e": f"T1 {series}",
+            "0020|000d": "1.2.3",
+            "0020|000e": series,
+            "0020|0013": str(instance + 1),
+            "0020|0011": series[-1],
+            "0008|0018": f"{series}.{instance + 1}",
+            "0020|0032": "\\".join(f"{v:.10g}" for v in origin),
             "0020|0037": "\\".join(f"{v:.10g}" for v in direction.T[:2].ravel()),
         }
         for key, value in tags.items():
@@ -288,11 +297,14 @@ def test_dicom_of_several_series(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("positions", "message"), [
-    ([0.0, 1.0, 2.0, 4.0, 5.0], "is a file missing"),
-    ([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], "several time points"),
-    ([1.0, 1.0], "several time points"),
-])
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        ([0.0, 1.0, 2.0, 4.0, 5.0], "is a file missing"),
+        ([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], "several time points"),
+        ([1.0, 1.0], "several time points"),
+    ],
+)
 def test_dicom_slices_missing_or_doubled(tmp_path: Path, positions: list[float], message: str) -> None:
     write_dicom(tmp_path / "series", positions)
     with pytest.raises(LIPCARError, match=message):
@@ -440,7 +452,9 @@ def test_predose_on_another_grid_is_resampled() -> None:
     np.testing.assert_allclose(examination.predose, examination.lowdose / 1.05, atol=0.5)
     np.testing.assert_allclose(examination.highdose, examination.lowdose / 1.05 * 1.1, atol=0.6)
     assert [notice.split(" was resampled")[0] for notice in examination.notices] == [
-        "The pre-dose image", "The high-dose image"]
+        "The pre-dose image",
+        "The high-dose image",
+    ]
     for word in ("size", "spacing", "directions", "origin"):
         assert word in examination.notices[0]
     assert "outside it" not in examination.notices[0]
@@ -534,15 +548,18 @@ def test_metadata_is_written(tmp_path: Path, suffix: str) -> None:
     assert not image.HasMetaDataKey("LIPCAR_alpha")
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("out.png", "must end in one of .nrrd"),
-    ("out.NRRD", "small letters"),
-    ("out", "must end in"),
-    (".nrrd", "must end in"),
-    ("out.mhd", "must end in"),
-    ("missing/out.nrrd", "missing' does not exist"),
-    ("folder.nrrd", "is a folder"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.png", "must end in one of .nrrd"),
+        ("out.NRRD", "small letters"),
+        ("out", "must end in"),
+        (".nrrd", "must end in"),
+        ("out.mhd", "must end in"),
+        ("missing/out.nrrd", "missing' does not exist"),
+        ("folder.nrrd", "is a folder"),
+    ],
+)
 def test_output_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.nrrd").mkdir()
     for action in (check_output, lambda path: write_image(random_image((2, 20, 20)), path)):
@@ -570,8 +587,9 @@ def test_check_output_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 @pytest.mark.parametrize("moment", ["write", "replace"])
-def test_several_outputs_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int,
-                                     moment: str) -> None:
+def test_several_outputs_all_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, moment: str
+) -> None:
     outputs = {tmp_path / f"{name}.nrrd": random_image((2, 20, 20), seed) for seed, name in enumerate("abc")}
     (tmp_path / "a.nrrd").write_bytes(b"old")
     calls = iter(range(100))
@@ -584,6 +602,7 @@ def test_several_outputs_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
                     raise RuntimeError("first line\nno space left")
                 raise OSError("no space left")
             return original(*args, **kwargs)
+
         return call
 
     with monkeypatch.context() as patch:

@@ -138,8 +138,10 @@ def test_labels_lie_on_the_highdose_image() -> None:
     subject = quiet(replace(draw_subject(5, 0, "rat"), skull_stripped=False))
     exam = render(replace(subject, shifts=((0.4, -0.3), (-0.4, 0.2), (0.0, 0.0))), slices=4, size=128)
     head = exam.labels != Tissue.AIR
-    edge = [np.abs(np.roll(exam.clean_highdose, (dy, dx), (1, 2)) * ~head).sum()
-            for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))]
+    edge = [
+        np.abs(np.roll(exam.clean_highdose, (dy, dx), (1, 2)) * ~head).sum()
+        for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+    ]
     assert int(np.argmin(edge)) == 0
 
 
@@ -189,8 +191,7 @@ def test_shift_moves_a_smooth_image_as_interpolation_would() -> None:
     x = np.arange(64.0)
     image = (1.5 + np.cos(2 * np.pi * 3 * x / 64)[None, :] * np.sin(2 * np.pi * 2 * x / 64)[:, None])[None]
     moved = _sample_k_space(image.astype(np.float32), (0.4, -0.2))
-    expected = 1.5 + (np.cos(2 * np.pi * 3 * (x - 0.4) / 64)[None, :]
-                      * np.sin(2 * np.pi * 2 * (x + 0.2) / 64)[:, None])
+    expected = 1.5 + (np.cos(2 * np.pi * 3 * (x - 0.4) / 64)[None, :] * np.sin(2 * np.pi * 2 * (x + 0.2) / 64)[:, None])
     np.testing.assert_allclose(moved[0], expected, atol=1e-4)
 
 

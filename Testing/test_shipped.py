@@ -10,8 +10,9 @@ import SimpleITK as sitk
 
 from LIPCARLib.evaluation import examination_metrics
 from LIPCARLib.examination import Examination
-from LIPCARLib.model import RESOURCES, default_model, list_models, load_model, read_manifest, verify_model
+from LIPCARLib.model import default_model, list_models, load_model, read_manifest, verify_model
 from LIPCARLib.reconstruction import complete, reconstruct
+from LIPCARLib.resources import RESOURCES
 
 BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
 SAMPLE = {role: RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")}
