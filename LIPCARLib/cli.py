@@ -216,9 +216,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
     residual: Annotated[bool, typer.Option(help="Learn the change, or the paper's plain network.")] = True,
     smooth: Annotated[bool, typer.Option(help="A differentiable activation instead of LeakyReLU.")] = False,
-    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 1e-3,
-    l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 0.5,
-    batch: Annotated[int, typer.Option(min=1)] = 16,
+    difference_start: Annotated[
+        bool, typer.Option(help="Start half of the first layer on the difference to the pre-dose image.")
+    ] = True,
+    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
+    l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
+    batch: Annotated[int, typer.Option(min=1)] = 4,
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -235,6 +238,7 @@ def train(
         crop=crop,
         residual=residual,
         smooth=smooth,
+        difference_start=difference_start,
         precision=precision,
         seed=seed,
     )
