@@ -26,7 +26,7 @@ from LIPCARLib.regularizers import GenTV
 
 def examination(slices: int) -> Examination:
     """The rat of the sample data with more slices, 256 x 256."""
-    simulated = simulate(7, 3, slices=slices, size=256, anatomy="rat")
+    simulated = simulate(7, 6, slices=slices, size=256, anatomy="rat")
     images = []
     for array in (simulated.lowdose, simulated.predose, simulated.highdose):
         image = sitk.GetImageFromArray(array)
