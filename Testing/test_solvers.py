@@ -106,7 +106,7 @@ def test_both_solvers_reach_the_minimizer_of_a_linear_problem(factor: float, alp
     assert (by_proximal.x - expected).square().mean().sqrt() < 1e-3
     torch.testing.assert_close(by_proximal.objective, best, rtol=1e-3, atol=0)
 
-    by_adam = run(adam(objective, lowdose, 400))[-1]
+    by_adam = run(adam(objective, lowdose, 400, learning_rate=1e-2))[-1]
     assert (by_adam.x - expected).square().mean().sqrt() < 1e-2
     torch.testing.assert_close(by_adam.objective, best, rtol=0.03, atol=0)
 
