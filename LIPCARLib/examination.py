@@ -210,6 +210,22 @@ def foreground_scale(lowdose: np.ndarray) -> float:
     return _order_statistic(foreground, SCALE_PERCENTILE) / SCALE_TARGET
 
 
+def noise_floor(lowdose: np.ndarray) -> float:
+    """Root mean square of the background: sqrt(2) sigma in air, where a magnitude image holds nothing but noise.
+
+    The background is what `foreground_scale` does not count as foreground.
+
+    Args:
+        lowdose: any shape, non-negative, finite, in intensity units.
+
+    Returns:
+        At least 0, in the same units; 0 for a background of zeros (a skull-stripped image) or none.
+    """
+    values = _sampled(lowdose)
+    background = values[values <= _threshold(values)]
+    return float(np.sqrt(np.mean(np.square(background, dtype=np.float64)))) if background.size else 0.0
+
+
 def _threshold(values: np.ndarray) -> float:
     """Where foreground begins."""
     positive = values[values > 0]

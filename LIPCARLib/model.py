@@ -37,6 +37,7 @@ class Model(nn.Module):
         manifest: the content of manifest.json.
         name: from the manifest.
         uses_predose: whether both networks take the pre-dose image as well.
+        predicts_noise_free: whether F was trained towards noise-free low-dose images, which are zero in air.
     """
 
     def __init__(self, prior: VNet, forward_operator: VNet, manifest: Mapping[str, Any]) -> None:
@@ -45,6 +46,7 @@ class Model(nn.Module):
         self.manifest = dict(manifest)
         self.name = str(manifest["name"])
         self.uses_predose = prior.in_channels == 2
+        self.predicts_noise_free = bool(manifest.get("training", {}).get("clean_images_used_for_forward_operator"))
         self.requires_grad_(False).eval()
         # Measured on 2 CPU cores: a forward and backward pass takes 0.06 s instead of 0.10 s in this layout.
         self.to(memory_format=torch.channels_last)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from .regularizers import GenTV
 
+ForwardOperator = Callable[[Tensor, Tensor | None], Tensor]
+"""From images (N, 1, H, W) and their pre-dose images, or None, to the low-dose images F(x), (N, 1, H, W)."""
 Solver = Generator["Step", None, None]
 
 ADAM_STEPS = 150
@@ -43,7 +45,7 @@ class Objective:
 
     def __init__(
         self,
-        forward_operator: Callable[[Tensor, Tensor | None], Tensor],
+        forward_operator: ForwardOperator,
         lowdose: Tensor,
         regularizer: GenTV,
         alpha: float,
@@ -128,7 +130,8 @@ def proximal(
     A candidate is accepted where the objective falls by at least DECREASE / (2 t) ||candidate - x||^2; elsewhere t
     shrinks and the slice tries again from where it was, without inertia. After an accepted step t is the
     Barzilai-Borwein quotient <s, s> / <s, y> of the change s in x and y in the gradient (Barzilai & Borwein, IMA J.
-    Numer. Anal. 8, 1988), one per slice. The proximal map is solved from the dual of the previous step and calls no network.
+    Numer. Anal. 8, 1988), one per slice. The proximal map is solved from the dual of the previous step and calls no
+    network.
 
     Args:
         objective: of the batch.

@@ -16,9 +16,9 @@ from LIPCARLib import devices
 from LIPCARLib import reconstruction as reconstruction_module
 from LIPCARLib.devices import batch_size, choose_device, describe, is_out_of_memory
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import Examination
+from LIPCARLib.examination import Examination, noise_floor
 from LIPCARLib.model import Model
-from LIPCARLib.reconstruction import SOLVERS, Progress, Result, complete, reconstruct
+from LIPCARLib.reconstruction import SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
 
 IMAGES = dict[str, sitk.Image]
 
@@ -396,3 +396,27 @@ def test_solver_choice_reaches_the_solver(
     np.testing.assert_allclose(starts["adam"][0][:, 0].numpy(), examination.lowdose / scale, atol=1e-6)
     np.testing.assert_allclose(starts["proximal"][0][:, 0].numpy(), result.prior / scale, atol=1e-6)
     assert starts["adam"][1] == starts["proximal"][1] == 2
+
+
+def test_noise_floor_is_the_background_of_a_magnitude_image() -> None:
+    """Rician noise over signal: its mean square is S^2 + 2 sigma^2, and 2 sigma^2 where there is no signal."""
+    rng = np.random.default_rng(0)
+    signal = np.zeros((2, 64, 64), np.float32)
+    signal[:, 16:48, 16:48] = 400
+    image = np.hypot(signal + 20 * rng.standard_normal(signal.shape), 20 * rng.standard_normal(signal.shape))
+    floor = noise_floor(image.astype(np.float32))
+    assert floor == pytest.approx(20 * 2**0.5, rel=0.03)
+    seen = with_noise_floor(lambda x, predose: x, floor)(torch.from_numpy(signal)[:, None], None)
+    assert float(seen.square().mean()) == pytest.approx(float(np.mean(image**2)), rel=0.01)
+    assert noise_floor(signal) == 0
+
+
+def test_noise_floor_is_used_where_the_network_predicts_noise_free_images(
+    examination: Examination, model: Model
+) -> None:
+    plain = complete(reconstruct(examination, model, device="cpu"))
+    model.predicts_noise_free = True
+    floored = complete(reconstruct(examination, model, device="cpu"))
+    assert plain.provenance["noise_floor"] == 0
+    assert floored.provenance["noise_floor"] == pytest.approx(noise_floor(examination.lowdose) / examination.scale)
+    assert np.abs(plain.highdose - floored.highdose).max() > 0

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from LIPCARLib.devices import choose_device, describe
-from LIPCARLib.examination import Examination
+from LIPCARLib.examination import Examination, noise_floor
 from LIPCARLib.model import Model, default_model, load_model
 from LIPCARLib.phantom import simulate
-from LIPCARLib.reconstruction import ALPHA, complete, reconstruct
+from LIPCARLib.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
 from LIPCARLib.regularizers import GenTV
 
 
@@ -43,18 +43,19 @@ def papers_loop(model: Model, e: Examination, z: int, learning_rate: float, devi
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
     regularizer = GenTV(xbar)
+    forward_operator = with_noise_floor(model.forward_operator, noise_floor(e.lowdose) / e.scale)
     x = lowdose.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)
     history = []
     for _ in range(150):
         optimizer.zero_grad()
-        difference = model.forward_operator(x, predose) - lowdose
+        difference = forward_operator(x, predose) - lowdose
         loss = 0.5 * difference.square().sum() + ALPHA * regularizer.value(x).sum()
         loss.backward()
         optimizer.step()
         history.append(loss.item())
     with torch.no_grad():
-        difference = model.forward_operator(x, predose) - lowdose
+        difference = forward_operator(x, predose) - lowdose
         history.append(float(0.5 * difference.square().sum() + ALPHA * regularizer.value(x).sum()))
     return history
 
