@@ -181,7 +181,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for role, network in zip(ROLES, (prior, forward_operator), strict=True):
-        # float16 moves SSIM by less than 1e-4 (`lipcar models show`, "float16") and halves the download.
+        # float16 halves the download; on six held-out slices it moved SSIM of prior and LIP-CAR by at most 1.4e-4.
         data = save_tensors(
             {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()}
         )

@@ -81,12 +81,12 @@ def comparison_figure(
         layout="constrained",
     )
     axes = figure.subplots(len(slices), len(images), squeeze=False)
-    for row, z in zip(axes, slices, strict=True):
+    for index, (row, z) in enumerate(zip(axes, slices, strict=True)):
         for axis, (name, volume) in zip(row, images.items(), strict=True):
             axis.imshow(volume[z], cmap="gray", vmin=window[0], vmax=window[1], aspect=pixel, interpolation="nearest")
             score = scores.get(name, {}).get("ssim", {})
             text = f"SSIM {score[z]:.4f}" if score and score[z] is not None else f"slice {z + 1}"
-            title = f"{TITLES[name]}\n{text}" if row is axes[0] else text
+            title = f"{TITLES[name]}\n{text}" if index == 0 else text
             axis.set_title(title, color="white", fontsize=10)
             axis.set_axis_off()
     figure.supxlabel(

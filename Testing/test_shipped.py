@@ -48,12 +48,14 @@ def test_model_card_holds_held_out_scores(uses_predose: bool) -> None:
         assert {"ssim", "body_rmse", "clean_ssim", "clean_body_rmse"} <= scores[image].keys()
 
 
-@pytest.mark.parametrize("uses_predose", [True, False])
-def test_sample_comes_closer_to_the_high_dose_image(uses_predose: bool, sample: Examination) -> None:
+@pytest.mark.parametrize(("uses_predose", "remaining_error"), [(True, 0.55), (False, 0.9)])
+def test_sample_comes_closer_to_the_high_dose_image(
+    uses_predose: bool, remaining_error: float, sample: Examination
+) -> None:
     result = complete(reconstruct(sample, load_model(default_model(uses_predose)), device="cpu"))
     metrics = examination_metrics(sample, result)
-    assert np.mean(metrics["lip-car"]["ssim"]) > np.mean(metrics["lowdose"]["ssim"]) + 0.05
-    assert np.mean(metrics["lip-car"]["rmse"]) < 0.8 * np.mean(metrics["lowdose"]["rmse"])
+    assert np.mean(metrics["lip-car"]["ssim"]) > np.mean(metrics["lowdose"]["ssim"]) + 0.04
+    assert np.mean(metrics["lip-car"]["rmse"]) < remaining_error * np.mean(metrics["lowdose"]["rmse"])
 
 
 @pytest.mark.parametrize("uses_predose", [True, False])
