@@ -46,8 +46,8 @@ class TrainingSettings:
         crop: pixels a side.
         residual, smooth: variants of the network, see :class:`VNet`.
         difference_start: half of the first layer's channels start on the amplified difference between the image and
-            the pre-dose image. After two epochs a prior started so left 0.060 rms of the 0.089 that the low-dose
-            images of held-out rats lacked in the body; one started at random 0.079 after three.
+            the pre-dose image. After three epochs a prior started so was off by 0.068 rms in the bodies of held-out
+            rats, one started at random by 0.079, the low-dose images by 0.089.
         held_out: fraction of the subjects kept out of training, at least one.
         precision: "float32", or "bfloat16" on processors that have it (2 to 3 times as fast).
         seed: of everything random.
