@@ -291,8 +291,8 @@ def test_collapse_restores_the_best_weights_at_half_the_pace(
     assert all(torch.equal(v, second["weights"][k]) for k, v in third["weights"].items())
     assert not all(torch.equal(v, seen[0]["weights"][k]) for k, v in third["weights"].items())
     schedule = [0.5 * (1 + np.cos(np.pi * e / 3)) for e in (1, 2)]
-    assert second["rate"] == pytest.approx(1e-3 * schedule[0])
-    assert third["rate"] == pytest.approx(1e-3 * schedule[1] / 2)
+    assert second["rate"] == pytest.approx(settings.learning_rate * schedule[0])
+    assert third["rate"] == pytest.approx(settings.learning_rate * schedule[1] / 2)
     assert second["moments"] > 0
     assert third["moments"] == 0
 
