@@ -312,7 +312,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(_("The output volume is one of the inputs. Choose another one."))
         if self.missingPackages():
             raise LIPCARError(HOW_TO_GET[self.missingPackages()[0]])
-        from LIPCARLib.model import default_model, load_model
+        from LIPCARLib.manifest import default_model
+        from LIPCARLib.model import load_model
         from LIPCARLib.mrml import examination_of
 
         examination = examination_of(lowdoseVolume, predoseVolume)

@@ -19,15 +19,8 @@ from .cohort import subject_folders, write_simulated_cohort
 from .errors import LIPCARError
 from .examination import AXES, Examination
 from .images import check_output, check_place, write_files
-from .model import (
-    Model,
-    default_model,
-    list_models,
-    load_model,
-    read_manifest,
-    verify_model,
-    write_manifest,
-)
+from .manifest import default_model, list_models, read_manifest, write_manifest
+from .model import Model, load_model, verify_model
 from .report import build_report, comparison_figure, most_enhancing_slices
 from .resources import RESOURCES
 
@@ -286,6 +279,8 @@ def _evaluate(model: Model, folders: list[Path], alphas: Sequence[float], device
             if isinstance(event, evaluation.SubjectScores):
                 subjects.append(event)
                 bar.update(task, advance=1, info=event.subject)
+                if not err.is_terminal:
+                    err.print(f"{event.subject} done, {len(subjects)}/{len(folders)}", highlight=False)
     scores = evaluation.mean_scores(subjects)
     count = sum(s.slices for s in subjects)
     out.print(_scores_table(scores, f"{model.name}: {len(subjects)} subjects, {count} slices"))

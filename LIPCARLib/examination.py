@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,9 @@ class Examination:
         slice_axis: index axis that S runs along: 0 is i, 1 is j, 2 is k.
         scale: positive; images divided by it are in the common scale. From the low-dose image alone, so that
             a model with and one without a pre-dose image see the same scale (see `foreground_scale`).
+        noise_floor: of the low-dose image, in its units (see `noise_floor`).
         notices: sentences for the user about what was changed or looks odd.
+        first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
     """
 
     lowdose: np.ndarray
@@ -74,7 +76,10 @@ class Examination:
     grid: Grid
     slice_axis: int
     scale: float
-    notices: tuple[str, ...] = field(default=())
+    noise_floor: float
+    notices: tuple[str, ...]
+    first_slice: int
+    slices_in_all: int
 
     @classmethod
     def read(
@@ -145,8 +150,37 @@ class Examination:
             grid,
             axis,
             foreground_scale(arrays["lowdose"]),
+            noise_floor(arrays["lowdose"]),
             tuple(notices),
+            0,
+            len(arrays["lowdose"]),
         )
+
+    def part(self, start: int, stop: int) -> Examination:
+        """Some neighboring slices on their own grid, with the scale and the noise floor of the whole.
+
+        A reconstruction of the part holds the same voxels as these slices of the whole one.
+
+        Args:
+            start, stop: half-open range of slices, as Python counts.
+
+        Raises:
+            LIPCARError: the range is empty or leaves the examination.
+        """
+        count = len(self.lowdose)
+        if not 0 <= start < stop <= count:
+            raise LIPCARError(
+                f"Slices {start + 1} to {stop} were asked for; the examination has slices 1 to {count}. Choose a range "
+                "within it."
+            )
+        if (start, stop) == (0, count):
+            return self
+        arrays = {
+            role: None if array is None else array[start:stop]
+            for role, array in (("lowdose", self.lowdose), ("predose", self.predose), ("highdose", self.highdose))
+        }
+        grid = self.grid.part(self.slice_axis, start, stop)
+        return replace(self, **arrays, grid=grid, first_slice=self.first_slice + start)
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
         """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.

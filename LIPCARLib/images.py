@@ -10,7 +10,7 @@ import shutil
 import struct
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,12 @@ class Grid:
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
         return image
+
+    def part(self, axis: int, start: int, stop: int) -> Grid:
+        """The grid of some neighboring slices along an index axis."""
+        size = tuple(stop - start if a == axis else n for a, n in enumerate(self.size))
+        first = np.asarray([[start if a == axis else 0 for a in range(self.dimension)]])
+        return replace(self, size=size, origin=tuple(self.points(first)[0].tolist()))
 
     def points(self, indices: np.ndarray) -> np.ndarray:
         """Physical points (N, d) of continuous indices (N, d)."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,8 @@ from torch import Tensor, nn
 
 from .errors import LIPCARError
 from .examination import SCALE_RULE
+from .manifest import MANIFEST, ROLES, SCHEMA_VERSION, find_model, read_manifest, write_file, write_manifest
 from .networks import VNet
-from .resources import RESOURCES
-
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
-ROLES = ("prior", "forward_operator")
 
 
 class Model(nn.Module):
@@ -84,25 +78,6 @@ class Model(nn.Module):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class ModelEntry:
-    """A shipped model's name and folder."""
-
-    name: str
-    folder: Path
-
-
-def list_models() -> list[ModelEntry]:
-    """The shipped models, sorted by name."""
-    folder = RESOURCES / "Models"
-    return [ModelEntry(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))]
-
-
-def default_model(uses_predose: bool) -> str:
-    """The shipped model for an examination with or without a pre-dose image."""
-    return "vnet-predose" if uses_predose else "vnet-lowdose"
-
-
 def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | str = "cpu") -> Model:
     """Load a shipped model by name or any model by its folder, after checking every file against the manifest.
 
@@ -110,7 +85,7 @@ def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | st
         LIPCARError: no such model; a manifest that is unreadable, incomplete or of another schema; a missing,
             truncated or altered file; weights that do not fit the architecture; another intensity scale.
     """
-    folder = _find(name_or_folder)
+    folder = find_model(name_or_folder)
     manifest = read_manifest(folder)
     networks = {role: _load_network(folder, manifest, role) for role in ROLES}
     channels = {role: network.in_channels for role, network in networks.items()}
@@ -126,36 +101,6 @@ def verify_model(name_or_folder: str | os.PathLike[str]) -> dict[str, str]:
     """Check a model as :func:`load_model` does, without keeping it; the SHA-256 of each file by name."""
     manifest = load_model(name_or_folder).manifest
     return {entry["path"]: entry["sha256"] for entry in manifest["files"].values()}
-
-
-def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of a model, its own structure checked but not yet its files."""
-    path = _find(name_or_folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LIPCARError(f"The model manifest {path} cannot be read: {error}. Restore the model's folder.") from error
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if version != SCHEMA_VERSION:
-        raise LIPCARError(
-            f"The model manifest {path} has schema version {version!r}; this LIPCAR reads version {SCHEMA_VERSION}. "
-            "Use a model made for this version, or another version of LIPCAR."
-        )
-    try:
-        complete = isinstance(manifest["name"], str) and all(
-            isinstance(manifest["files"][role][key], str) for role in ROLES for key in ("path", "sha256")
-        )
-        complete = complete and all(isinstance(manifest["architecture"][role], dict) for role in ROLES)
-    except (KeyError, TypeError) as error:
-        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
-    if not complete:
-        raise LIPCARError(f"The model manifest {path} is malformed: a name, path or hash is not a text. Restore it.")
-    if manifest.get("scale") != SCALE_RULE:
-        raise LIPCARError(
-            f"The model in {path.parent} was trained on images scaled by {manifest.get('scale')}; this LIPCAR scales "
-            f"by {SCALE_RULE}. Its results would be wrong: use a model made for this version."
-        )
-    return manifest
 
 
 def save_model(
@@ -186,7 +131,7 @@ def save_model(
             {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()}
         )
         path = f"{role}.safetensors"
-        _write(folder / path, data)
+        write_file(folder / path, data)
         files[role] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
     manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -199,31 +144,6 @@ def save_model(
     }
     write_manifest(folder, manifest)
     return folder / MANIFEST
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write or replace the manifest of a model folder, atomically."""
-    _write(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
-def _find(name_or_folder: str | os.PathLike[str]) -> Path:
-    folder = Path(name_or_folder)
-    with contextlib.suppress(OSError):  # a name too long for a path is no folder either
-        if (folder / MANIFEST).is_file():
-            return folder
-    shipped = {entry.name: entry.folder for entry in list_models()}
-    if str(name_or_folder) in shipped:
-        return shipped[str(name_or_folder)]
-    raise LIPCARError(
-        f"No model '{name_or_folder}': it is neither a folder with a {MANIFEST} nor a shipped model "
-        f"({', '.join(shipped) or 'none is installed'})."
-    )
 
 
 def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> VNet:

@@ -16,7 +16,7 @@ from torch import Tensor
 from . import __version__
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
 from .errors import LIPCARError
-from .examination import Examination, noise_floor
+from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, adam, proximal
@@ -52,6 +52,7 @@ class Result:
     Attributes:
         highdose: the simulated high-dose volume, non-negative.
         prior: the end-to-end network's guess xbar.
+        data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
         objective: per slice, its value at the start and after every step.
         residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
         network_evaluations: per slice, evaluations of the forward operator.
@@ -61,6 +62,7 @@ class Result:
 
     highdose: np.ndarray
     prior: np.ndarray
+    data_consistency: np.ndarray | None
     objective: list[list[float]]
     residual_rms: list[float]
     network_evaluations: list[int]
@@ -80,6 +82,7 @@ def reconstruct(
     iterations: int | None = None,
     device: str | torch.device = "auto",
     slices_at_once: int | None = None,
+    data_consistency: bool = False,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -95,6 +98,8 @@ def reconstruct(
         device: as in :func:`devices.choose_device`.
         slices_at_once: None decides from the device's free memory. The result does not depend on it beyond float
             rounding (which "adam" magnifies where a gradient is almost zero).
+        data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
+            not count as an evaluation.
 
     Raises:
         LIPCARError: an argument out of range; a model that needs a pre-dose image the examination lacks; not even
@@ -109,7 +114,7 @@ def reconstruct(
     at_once = batch_size(device, height, width) if slices_at_once is None else slices_at_once
     began = time.monotonic()
     name = describe(device)
-    floor = noise_floor(examination.lowdose) / examination.scale if model.predicts_noise_free else 0.0
+    floor = examination.noise_floor / examination.scale if model.predicts_noise_free else 0.0
     forward_operator = with_noise_floor(model.forward_operator, floor)
     batches: list[_Batch] = []
 
@@ -124,7 +129,9 @@ def reconstruct(
         chosen = slice(first, min(first + at_once, total))
         count = chosen.stop - first
         try:
-            steps = _solve_batch(examination, model, forward_operator, chosen, alpha, solver, iterations, device)
+            steps = _solve_batch(
+                examination, model, forward_operator, chosen, alpha, solver, iterations, device, data_consistency
+            )
             batches.append((yield from _mapped(steps, partial(progress, first, count))))
             first = chosen.stop
         except RuntimeError as error:
@@ -157,13 +164,15 @@ def reconstruct(
         "scale": examination.scale,
         "noise_floor": floor,
         "slice_axis": examination.slice_axis,
+        "slices": f"{examination.first_slice + 1}-{examination.first_slice + total} of {examination.slices_in_all}",
     }
     highdose, prior = (np.concatenate([getattr(b, role) for b in batches]) for role in ("highdose", "prior"))
+    consistency = np.concatenate([b.data_consistency for b in batches]) if data_consistency else None
     objective, residual_rms, evaluations = (
         [value for b in batches for value in getattr(b, key)]
         for key in ("objective", "residual_rms", "network_evaluations")
     )
-    return Result(highdose, prior, objective, residual_rms, evaluations, seconds, provenance)
+    return Result(highdose, prior, consistency, objective, residual_rms, evaluations, seconds, provenance)
 
 
 def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> ForwardOperator:
@@ -215,6 +224,7 @@ class _Batch:
 
     highdose: np.ndarray
     prior: np.ndarray
+    data_consistency: np.ndarray | None
     objective: list[list[float]]
     residual_rms: list[float]
     network_evaluations: list[int]
@@ -229,6 +239,7 @@ def _solve_batch(
     solver: str,
     iterations: int,
     device: torch.device,
+    data_consistency: bool,
 ) -> Generator[float, None, _Batch]:
     """Solve some slices; yields after every step which share of the iterations is spent."""
     scale = examination.scale
@@ -243,11 +254,16 @@ def _solve_batch(
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
         yield min(1.0, int(step.network_evaluations.max()) / iterations)
+    difference = None
+    if data_consistency:
+        with torch.no_grad():
+            difference = ((forward_operator(step.x, predose) - lowdose)[:, 0] * scale).cpu().numpy()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
     return _Batch(
         (step.x[:, 0] * scale).cpu().numpy(),
         (xbar[:, 0] * scale).cpu().numpy(),
+        difference,
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / lowdose[0].numel()).sqrt().tolist(),
         step.network_evaluations.tolist(),

@@ -20,8 +20,9 @@ from torch import Tensor
 from .cohort import Subject, read_subject, subject_folders
 from .devices import choose_device
 from .errors import LIPCARError
+from .manifest import ROLES
 from .metrics import ssim
-from .model import ROLES, save_model
+from .model import save_model
 from .networks import VNet
 
 COLLAPSE = 0.1

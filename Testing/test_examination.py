@@ -630,3 +630,41 @@ def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         write_image(random_image((2, 20, 20)), tmp_path / "out.nrrd")
     assert list(tmp_path.iterdir()) == []
+
+
+# A part of an examination
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_part_lies_where_its_slices_were(axis: int) -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(3).random((5, 6, 7)).astype(np.float32) + 0.5)
+    image.SetSpacing((0.5, 0.75, 2.0))
+    image.SetOrigin((3.0, -20.0, 7.5))
+    turn = np.deg2rad(25)
+    image.SetDirection((np.cos(turn), -np.sin(turn), 0, -np.sin(turn), -np.cos(turn), 0, 0, 0, -1))
+    whole = Examination.from_images(image, slice_axis=axis)
+    part = whole.part(1, 3)
+    assert (part.scale, part.noise_floor) == (whole.scale, whole.noise_floor)
+    assert (part.first_slice, part.slices_in_all) == (1, whole.slices_in_all)
+    start, size = [0, 0, 0], list(image.GetSize())
+    start[axis], size[axis] = 1, 2
+    expected = sitk.RegionOfInterest(image, size, start)
+    found = part.to_image(part.lowdose)
+    np.testing.assert_array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(expected))
+    np.testing.assert_allclose(found.GetOrigin(), expected.GetOrigin(), atol=1e-9)
+    assert found.GetSpacing() == image.GetSpacing()
+    assert found.GetDirection() == image.GetDirection()
+    assert part.part(1, 2).first_slice == 2
+
+
+def test_all_slices_are_the_examination_itself() -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(3).random((3, 20, 20)).astype(np.float32))
+    whole = Examination.from_images(image)
+    assert whole.part(0, 3) is whole
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (2, 2), (1, 4), (2, 1)])
+def test_a_part_outside_is_refused(start: int, stop: int) -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(3).random((3, 20, 20)).astype(np.float32))
+    with pytest.raises(LIPCARError, match="slices 1 to 3"):
+        Examination.from_images(image).part(start, stop)

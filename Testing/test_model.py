@@ -13,20 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from LIPCARLib import model as model_module
+from LIPCARLib import manifest as manifest_module
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.examination import SCALE_RULE
-from LIPCARLib.model import (
-    MANIFEST,
-    Model,
-    default_model,
-    list_models,
-    load_model,
-    read_manifest,
-    save_model,
-    verify_model,
-    write_manifest,
-)
+from LIPCARLib.manifest import MANIFEST, default_model, list_models, read_manifest, write_manifest
+from LIPCARLib.model import Model, load_model, save_model, verify_model
 from LIPCARLib.networks import VNet
 
 MakeNetwork = Callable[..., VNet]
@@ -277,7 +268,7 @@ def test_shipped_models_are_found_by_name(folder: Path, tmp_path: Path, monkeypa
     for name in ("b-model", "a-model"):
         shutil.copytree(folder, shipped / name)
     (shipped / "no-model").mkdir()
-    monkeypatch.setattr(model_module, "RESOURCES", tmp_path / "Resources")
+    monkeypatch.setattr(manifest_module, "RESOURCES", tmp_path / "Resources")
     assert [entry.name for entry in list_models()] == ["a-model", "b-model"]
     assert torch.equal(load_model("b-model").prior(image(), image(1)), load_model(folder).prior(image(), image(1)))
     with pytest.raises(LIPCARError, match=r"No model 'c-model'.*a-model, b-model"):
@@ -285,7 +276,7 @@ def test_shipped_models_are_found_by_name(folder: Path, tmp_path: Path, monkeypa
 
 
 def test_a_folder_without_manifest_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "RESOURCES", tmp_path)
+    monkeypatch.setattr(manifest_module, "RESOURCES", tmp_path)
     for name in (tmp_path, tmp_path / "missing", "unknown"):
         with pytest.raises(LIPCARError, match=r"No model .*none is installed"):
             load_model(name)

@@ -112,7 +112,7 @@ def test_nothing_beside_the_module_would_be_taken_for_a_module() -> None:
 
 
 def test_the_module_lists_the_models_that_the_engine_lists(module: Any) -> None:
-    from LIPCARLib.model import list_models
+    from LIPCARLib.manifest import list_models
 
     assert ["automatic", *(entry.name for entry in list_models())] == module.MODELS
 
@@ -243,7 +243,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_folder: Path,
     """Random models under the names of the shipped ones."""
     for name, folder in (("vnet-predose", model_folder), ("vnet-lowdose", lowdose_model_folder)):
         shutil.copytree(folder, tmp_path / "Models" / name)
-    monkeypatch.setattr("LIPCARLib.model.RESOURCES", tmp_path)
+    monkeypatch.setattr("LIPCARLib.manifest.RESOURCES", tmp_path)
     return tmp_path
 
 

@@ -167,11 +167,20 @@ def test_any_slicing_axis_and_odd_sizes(axis: int, uneven: Examination, model: M
     assert result.highdose.shape == examination.lowdose.shape
     assert examination.to_image(result.highdose).GetSize() == (35, 21, 5)
     assert result.provenance["slice_axis"] == axis
-    one = Examination(
-        examination.lowdose[1:2], examination.predose[1:2], None, examination.grid, axis, examination.scale
-    )
-    alone = run(one, model, iterations=3)
-    np.testing.assert_allclose(alone.highdose[0], result.highdose[1], atol=1e-5 * examination.scale, rtol=0)
+    one = run(examination.part(1, 3), model, iterations=3)
+    np.testing.assert_allclose(one.highdose, result.highdose[1:3], atol=1e-5 * examination.scale, rtol=0)
+    assert one.provenance["slices"] == f"2-3 of {len(examination.lowdose)}"
+    assert {**one.provenance, "slices": None} == {**result.provenance, "slices": None}
+
+
+def test_data_consistency_is_the_residual(examination: Examination, model: Model) -> None:
+    result = run(examination, model, iterations=3, data_consistency=True)
+    rms = np.sqrt(np.mean(np.square(result.data_consistency / examination.scale), axis=(1, 2)))
+    np.testing.assert_allclose(rms, result.residual_rms, rtol=1e-4)
+    plain = run(examination, model, iterations=3)
+    assert plain.data_consistency is None
+    assert plain.network_evaluations == result.network_evaluations
+    np.testing.assert_array_equal(plain.highdose, result.highdose)
 
 
 def test_two_dimensional_examination(uneven: Examination, model: Model) -> None:

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 
 from LIPCARLib.evaluation import examination_metrics
 from LIPCARLib.examination import Examination, noise_floor
-from LIPCARLib.model import default_model, list_models, load_model, read_manifest, verify_model
+from LIPCARLib.manifest import default_model, list_models, read_manifest
+from LIPCARLib.model import load_model, verify_model
 from LIPCARLib.reconstruction import complete, reconstruct
 from LIPCARLib.resources import RESOURCES
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from LIPCARLib import training as training_module
 from LIPCARLib.cohort import read_subject, subject_folders, write_simulated_cohort
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.model import ROLES, load_model, read_manifest
+from LIPCARLib.manifest import ROLES, read_manifest
+from LIPCARLib.model import load_model
 from LIPCARLib.phantom import simulate
 from LIPCARLib.training import TrainingProgress, TrainingSettings, split_subjects, train
 

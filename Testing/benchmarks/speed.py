@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from LIPCARLib.devices import choose_device, describe
-from LIPCARLib.examination import Examination, noise_floor
-from LIPCARLib.model import Model, default_model, load_model
+from LIPCARLib.examination import Examination
+from LIPCARLib.manifest import default_model
+from LIPCARLib.model import Model, load_model
 from LIPCARLib.phantom import simulate
 from LIPCARLib.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
 from LIPCARLib.regularizers import GenTV
@@ -43,7 +44,7 @@ def papers_loop(model: Model, e: Examination, z: int, learning_rate: float, devi
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
     regularizer = GenTV(xbar)
-    forward_operator = with_noise_floor(model.forward_operator, noise_floor(e.lowdose) / e.scale)
+    forward_operator = with_noise_floor(model.forward_operator, e.noise_floor / e.scale)
     x = lowdose.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)
     history = []
