@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +16,10 @@ from rich.table import Table
 
 from . import __version__, evaluation, reconstruction, training
 from .cohort import subject_folders, write_simulated_cohort
+from .dicom import check_series_folder, new_folder, series_files
 from .errors import LIPCARError
 from .examination import AXES, Examination
-from .images import check_output, check_place, write_files
+from .images import check_output, check_place, series_file, write_files
 from .manifest import default_model, list_models, read_manifest, write_manifest
 from .model import Model, load_model, verify_model
 from .report import build_report, comparison_figure, most_enhancing_slices
@@ -89,6 +90,7 @@ def enhance(
     slice_axis: Annotated[str | None, typer.Option(help="i, j or k; default: the acquired slices.")] = None,
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
     prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
+    dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
 ) -> None:
@@ -97,6 +99,8 @@ def enhance(
     images = [path for path in (output, prior_output) if path is not None]
     others = [path for path in (report, picture) if path is not None]
     _check_outputs(inputs, images, others)
+    if dicom_output is not None:
+        check_series_folder(dicom_output)
     if slice_axis is not None and slice_axis not in AXES:
         raise LIPCARError(f"The slice axis is '{slice_axis}'; expected one of: {', '.join(AXES)}.")
     axis = None if slice_axis is None else AXES.index(slice_axis)
@@ -109,6 +113,8 @@ def enhance(
         prior_output=prior_output,
         report_output=report,
         picture_output=picture,
+        dicom_output=dicom_output,
+        dicom_header=series_file(lowdose) if dicom_output is not None else None,
     )
 
 
@@ -143,6 +149,8 @@ def _enhance(
     report_output: Path | None,
     picture_output: Path | None,
     picture_slices: Sequence[int] | None = None,
+    dicom_output: Path | None = None,
+    dicom_header: Path | None = None,
 ) -> None:
     for notice in examination.notices:
         err.print(f"[yellow]Notice:[/] {notice}", highlight=False)
@@ -164,7 +172,12 @@ def _enhance(
     if picture_output is not None:
         slices = picture_slices or most_enhancing_slices(examination, result, min(2, len(examination.lowdose)))
         files[picture_output] = comparison_figure(examination, result, slices, report)
-    write_files(files, {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()})
+    with contextlib.nullcontext() if dicom_output is None else new_folder(dicom_output):
+        series = {}
+        if dicom_output is not None:
+            image, axis = files[output], examination.slice_axis
+            series = series_files(dicom_output, image, axis, result.provenance, dicom_header)
+        write_files({**files, **series}, {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()})
     out.print(
         f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
         f"model {model.name}, alpha {result.provenance['alpha']:g}, at most {report['network_evaluations']} network "
@@ -174,7 +187,7 @@ def _enhance(
     )
     if "metrics" in report:
         out.print(_metrics_table(report["metrics"]))
-    for path in files:
+    for path in [*files, *([dicom_output] if dicom_output is not None else [])]:
         out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
     out.print("Simulated image, research only: not for diagnosis.", style="dim")
 
@@ -363,7 +376,7 @@ def _make_folder(folder: Path) -> None:
         raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress_bar(title: str, total: float = 1.0) -> Iterator[tuple[Progress, TaskID]]:
     columns = (TextColumn(title), BarColumn(), TextColumn("{task.fields[info]}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:

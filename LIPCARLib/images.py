@@ -246,6 +246,16 @@ def _read_series(folder: Path) -> sitk.Image:
     return image
 
 
+def series_file(path: AnyPath) -> Path | None:
+    """A file of the DICOM series that a folder holds, or the DICOM file itself; None for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
+        return Path(names[0]) if names else None
+    with path.open("rb") as file:
+        return path if file.read(132)[128:] == b"DICM" else None
+
+
 def _check_slices(folder: Path, files: list[Path]) -> None:
     """Refuse doubled and missing slices: stacked as they are, they would make a volume of wrong geometry."""
     grids = [Grid.of(_header(file)) for file in files]

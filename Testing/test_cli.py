@@ -90,6 +90,28 @@ def test_adam_and_its_steps(subject: Path, model_folder: Path) -> None:
     assert [len(values) for values in json.loads((subject / "r.json").read_text())["objective"]] == [4, 4]
 
 
+def test_dicom_goes_in_and_comes_out(subject: Path, model_folder: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    first = enhance(subject, model_folder, "--dicom-output", subject / "one")
+    assert first == 0
+    assert len(list((subject / "one").iterdir())) == 2
+    # The series that was written serves as a low-dose input, and its study is kept.
+    arguments = [
+        "enhance",
+        "--lowdose",
+        subject / "one",
+        "--predose",
+        subject / "predose.nrrd",
+        "--model",
+        model_folder,
+    ]
+    arguments += ["--output", subject / "two.nrrd", "--dicom-output", subject / "two", "--device", "cpu"]
+    assert run([str(a) for a in arguments]) == 0
+    ids = [pydicom.dcmread(subject / name / "0001.dcm").StudyInstanceUID for name in ("one", "two")]
+    assert ids[0] == ids[1]
+    assert enhance(subject, model_folder, "--dicom-output", subject / "one") == 2
+
+
 def test_picture_is_a_png(subject: Path, model_folder: Path) -> None:
     assert enhance(subject, model_folder, "--highdose", subject / "highdose.nrrd", "--picture", subject / "p.png") == 0
     assert (subject / "p.png").read_bytes().startswith(b"\x89PNG")
