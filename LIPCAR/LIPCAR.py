@@ -4,9 +4,13 @@ No algorithm lives here, and torch is not needed before Apply is clicked: the en
 imported in `LIPCARLogic.start`.
 """
 
+import hashlib
+import importlib
 import importlib.util
 import logging
+import math
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator
@@ -28,7 +32,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin, arrayFromVTKMatrix
+from slicer.util import VTKObservationMixin
 
 _FOLDER = Path(__file__).resolve().parent
 if (_FOLDER.parent / "LIPCARLib").is_dir() and str(_FOLDER.parent) not in sys.path:
@@ -38,6 +42,10 @@ from LIPCARLib.errors import LIPCARError  # noqa: E402
 from LIPCARLib.resources import RESOURCES  # noqa: E402
 
 AUTOMATIC = "automatic"
+ALPHA_RANGE = (1e-4, 1e-1)
+SLIDER_STEPS = 100
+"""Positions of the alpha slider for a factor of ten."""
+SOLVERS = ["proximal", "adam"]
 TORCH_VERSIONS = ">=2.5,<3"
 HOW_TO_GET = {
     "torch": _(
@@ -51,14 +59,8 @@ HOW_TO_GET = {
 }
 SLOT_SECONDS = 0.03
 """How long the timer computes before the event loop gets its turn; a single step may take longer."""
-
-
-def installedModels():
-    """Names of the shipped models, from their folders alone: LIPCARLib.model would import torch."""
-    return sorted(path.parent.name for path in (RESOURCES / "Models").glob("*/manifest.json"))
-
-
-MODELS = [AUTOMATIC, *installedModels()]
+CHECK_DELAY = 200
+"""Milliseconds between the last change of an input and the check of the inputs."""
 
 
 class LIPCAR(ScriptedLoadableModule):
@@ -77,18 +79,49 @@ class LIPCAR(ScriptedLoadableModule):
             "Method: D. Evangelista, E. Morotti, S. Colombo Serra, P. Luo, G. Valbusa, D. Bianchi. LIP-CAR: a learned "
             "inverse problem approach for medical imaging with contrast agent reduction. MICCAI 2025. Please cite it."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the embedded examination in the module Sample Data; its files are local, nothing is downloaded."""
+    import SampleData
+
+    folder = RESOURCES / "SampleData"
+    files = [folder / f"rat-{role}.nrrd" for role in ("predose", "lowdose", "highdose")]
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="LIPCAR",
+        sampleName="LIPCARRatHead",
+        uris=[file.as_uri() for file in files],
+        fileNames=[f"LIPCAR-{file.name}" for file in files],
+        nodeNames=["LIPCARRatPredose", "LIPCARRatLowdose", "LIPCARRatHighdose"],
+        checksums=[f"SHA256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files],
+        thumbnailFileName=str(folder / "LIPCARRatHead.png"),
+    )
 
 
 @parameterNodeWrapper
 class LIPCARParameterNode:
-    """What the panel shows; widgets find their parameter through SlicerParameterName in LIPCAR.ui."""
+    """What the panel shows; widgets find their parameter through SlicerParameterName in LIPCAR.ui.
+
+    Three are not bound there, because what they may be is known at run time only: `model` (a name or a folder),
+    `device`, and `previewVolume`, which is never chosen.
+    """
 
     lowdoseVolume: vtkMRMLScalarVolumeNode
     predoseVolume: vtkMRMLScalarVolumeNode
+    highdoseVolume: vtkMRMLScalarVolumeNode
     outputVolume: vtkMRMLScalarVolumeNode
-    model: Annotated[str, Choice(MODELS), Default(AUTOMATIC)]
-    alpha: Annotated[float, WithinRange(1e-4, 1e-1), Default(6e-3)]
-    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"]), Default("auto")]
+    previewVolume: vtkMRMLScalarVolumeNode
+    model: Annotated[str, Default(AUTOMATIC)]
+    alpha: Annotated[float, WithinRange(*ALPHA_RANGE), Default(6e-3)]
+    prior: bool
+    enhancement: bool
+    dataConsistency: bool
+    solver: Annotated[str, Choice(SOLVERS), Default("proximal")]
+    iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
+    device: Annotated[str, Default("auto")]
+    firstSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
+    lastSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
 
 
 class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -97,6 +130,9 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._inputs = []
+        self._problem = ""
+        self._devices = []
         ScriptedLoadableModuleWidget.__init__(self, parent)  # last: without a parent it calls setup()
 
     def setup(self):
@@ -106,25 +142,46 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = LIPCARLogic()
+        self._checkTimer = qt.QTimer()
+        self._checkTimer.setSingleShot(True)
+        self._checkTimer.setInterval(CHECK_DELAY)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStart)
         self.addObserver(scene, scene.StartImportEvent, self.onSceneStart)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEnd)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEnd)
-        self.ui.applyButton.connect("clicked()", self.onApplyButton)
+        self._connections = [
+            (self._checkTimer, "timeout()", self.checkInputs),
+            (self.ui.applyButton, "clicked()", self.onApplyButton),
+            (self.ui.previewButton, "clicked()", self.onPreviewButton),
+            (self.ui.resampleButton, "clicked()", self.onResampleButton),
+            (self.ui.addModelButton, "clicked()", self.onAddModelButton),
+            (self.ui.compareButton, "clicked()", self.onCompareButton),
+            (self.ui.convergenceButton, "clicked()", self.onConvergenceButton),
+            (self.ui.metricsButton, "clicked()", self.onMetricsButton),
+            (self.ui.dicomButton, "clicked()", self.onDicomButton),
+            (self.ui.modelComboBox, "activated(int)", self.onModelChosen),
+            (self.ui.deviceComboBox, "activated(int)", self.onDeviceChosen),
+            (self.ui.alphaSlider, "valueChanged(int)", self.onAlphaSlider),
+        ]
+        for sender, signal, slot in self._connections:
+            sender.connect(signal, slot)
         self.initializeParameterNode()
 
     def cleanup(self):
         self.logic.cleanup()
         self.setParameterNode(None)
         self.removeObservers()
-        self.ui.applyButton.disconnect("clicked()", self.onApplyButton)
+        self._checkTimer.stop()
+        for sender, signal, slot in self._connections:
+            sender.disconnect(signal, slot)
 
     def enter(self):
         self.initializeParameterNode()
 
     def exit(self):
         self.setParameterNode(None)
+        self.logic.forgetInputs()
 
     def onSceneStart(self, caller, event):
         self.setParameterNode(None)
@@ -133,66 +190,260 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    # Parameters
+
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())
+        node = self._parameterNode
+        if not any((node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)):
+            self.proposeInputs()
+
+    def proposeInputs(self):
+        """Choose the inputs where the names of the volumes in the scene leave no doubt."""
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        for role in ("predose", "lowdose", "highdose"):
+            found = [v for v in volumes if role in "".join(filter(str.isalnum, v.GetName().lower()))]
+            found = [v for v in found if v.GetAttribute("LIPCAR.model") is None]
+            if len(found) == 1:
+                setattr(self._parameterNode, f"{role}Volume", found[0])
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
-            if self._parameterNode.model not in MODELS:
-                text = _("The scene asks for the model '{name}', which is not installed. The automatic choice is set.")
-                self.ui.messageLabel.text = text.format(name=self._parameterNode.model)
-                self._parameterNode.model = AUTOMATIC
+            if self._parameterNode.solver not in SOLVERS:  # a scene of another version must open all the same
+                self._parameterNode.solver = SOLVERS[0]
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
-        self.updateApplyButton()
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self.onParametersModified()
+
+    def onParametersModified(self, caller=None, event=None):
+        node = self._parameterNode
+        if node:
+            position = round(SLIDER_STEPS * math.log10(max(node.alpha, ALPHA_RANGE[0]) / ALPHA_RANGE[0]))
+            self.ui.alphaSlider.blockSignals(True)
+            self.ui.alphaSlider.value = position
+            self.ui.alphaSlider.blockSignals(False)
+            self.updateModels()
+            self.updateDevices()
+        inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume] if node else []
+        if inputs != self._inputs:
+            events = (vtkMRMLScalarVolumeNode.ImageDataModifiedEvent, vtkMRMLScalarVolumeNode.TransformModifiedEvent)
+            for volume, event in ((v, e) for v in set(self._inputs) if v for e in events):
+                self.removeObserver(volume, event, self.onInputModified)
+            self._inputs = inputs
+            for volume, event in ((v, e) for v in set(inputs) if v for e in events):
+                self.addObserver(volume, event, self.onInputModified)
+            self.onInputModified()
+        self.updateButtons()
+
+    def onAlphaSlider(self, position):
+        if self._parameterNode:
+            alpha = float(np.format_float_scientific(ALPHA_RANGE[0] * 10 ** (position / SLIDER_STEPS), 1))
+            self._parameterNode.alpha = min(max(alpha, ALPHA_RANGE[0]), ALPHA_RANGE[1])
+
+    def updateModels(self):
+        """The shipped models, and the folder that is chosen if one is, each with its card as tooltip."""
+        from LIPCARLib.manifest import list_models, read_manifest
+
+        chosen = self._parameterNode.model
+        models = [AUTOMATIC, *(entry.name for entry in list_models())]
+        if chosen not in models:
+            try:
+                read_manifest(chosen)
+            except LIPCARError as error:
+                text = _("The scene asks for a model that cannot be used; the automatic choice is set. {error}")
+                self.ui.messageLabel.text = text.format(error=error)
+                self._parameterNode.model = AUTOMATIC
+                return
+            models.append(chosen)
+        if [self.ui.modelComboBox.itemData(i) for i in range(self.ui.modelComboBox.count)] != models:
+            self.ui.modelComboBox.clear()
+            for model in models:
+                name = _("Automatic") if model == AUTOMATIC else Path(model).name
+                self.ui.modelComboBox.addItem(name, model)
+                self.ui.modelComboBox.setItemData(self.ui.modelComboBox.count - 1, modelCard(model), qt.Qt.ToolTipRole)
+        self.ui.modelComboBox.currentIndex = models.index(chosen)
+        self.ui.modelComboBox.toolTip = modelCard(chosen)
+
+    def onModelChosen(self, index):
+        self._parameterNode.model = self.ui.modelComboBox.itemData(index)
+
+    def onAddModelButton(self):
+        folder = qt.QFileDialog.getExistingDirectory(self.parent, _("Folder of a model"))
+        if folder:
+            self.addModel(folder)
+
+    def addModel(self, folder):
+        from LIPCARLib.manifest import read_manifest
+
+        try:
+            read_manifest(folder)
+        except LIPCARError as error:
+            slicer.util.errorDisplay(str(error))
+            return
+        self._parameterNode.model = str(folder)
+
+    def updateDevices(self):
+        """What can compute here; its names once torch is loaded, which is at the first computation."""
+        devices = [("auto", _("Automatic")), ("cpu", _("Processor (cpu)")), ("cuda", _("NVIDIA GPU (cuda)"))]
+        devices += [("mps", _("Apple GPU (mps)"))]
+        if "torch" in sys.modules:
+            from LIPCARLib.devices import available_devices
+
+            found = available_devices()
+            devices = [("auto", _("Automatic: {name}").format(name=found[0][1])), *found]
+        chosen = self._parameterNode.device
+        if chosen not in [name for name, words in devices]:
+            devices.append((chosen, chosen))
+        if devices != self._devices:
+            self._devices = devices
+            self.ui.deviceComboBox.clear()
+            for name, words in devices:
+                self.ui.deviceComboBox.addItem(words, name)
+        self.ui.deviceComboBox.currentIndex = [name for name, words in devices].index(chosen)
+
+    def onDeviceChosen(self, index):
+        self._parameterNode.device = self.ui.deviceComboBox.itemData(index)
+
+    # The check of the inputs
+
+    def onInputModified(self, caller=None, event=None):
+        self._problem = ""
+        self.ui.checkLabel.text = ""
+        self.ui.resampleButton.visible = False
+        self._checkTimer.start()
+
+    def checkInputs(self):
+        """Say in words whether the inputs fit, before anybody clicks Apply."""
+        node = self._parameterNode
+        if node is None or node.lowdoseVolume is None or self.logic.isRunning() or self.missingForApply():
+            return
+        from LIPCARLib.mrml import grid_differences
+
+        try:
+            examination = self.logic.examinationOf(node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)
+        except LIPCARError as error:
+            self._problem = str(error)
+            self.ui.checkLabel.text = self._problem
+        else:
+            others = [volume for volume in (node.predoseVolume, node.highdoseVolume) if volume]
+            apart = [volume for volume in others if grid_differences(volume, node.lowdoseVolume)]
+            self.ui.resampleButton.visible = bool(apart)
+            self.ui.checkLabel.text = self.summary(examination, bool(others))
+        self.updateButtons()
+
+    def summary(self, examination, several):
+        count, height, width = examination.lowdose.shape
+        text = _("{count} slices of {width} x {height} pixels along {axis}.")
+        parts = [text.format(count=count, width=width, height=height, axis="ijk"[examination.slice_axis])]
+        if several and not examination.notices:
+            parts.append(_("The volumes fit together."))
+        return " ".join((*parts, *examination.notices))
+
+    def onResampleButton(self):
+        from LIPCARLib.mrml import grid_differences, resampled
+
+        node = self._parameterNode
+        try:
+            with slicer.util.WaitCursor():
+                for role in ("predoseVolume", "highdoseVolume"):
+                    volume = getattr(node, role)
+                    if volume and grid_differences(volume, node.lowdoseVolume):
+                        setattr(node, role, resampled(volume, node.lowdoseVolume))
+        except LIPCARError as error:
+            self.onError(error)
 
     def missingForApply(self):
         """What keeps Apply from running, as sentences."""
+        from LIPCARLib.manifest import list_models
+
         node = self._parameterNode
         if node is None or node.lowdoseVolume is None:
             return [_("Choose the low-dose volume.")]
         missing = []
         if node.predoseVolume is node.lowdoseVolume:
             missing.append(_("Choose another pre-dose volume: it is the low-dose volume."))
-        if node.outputVolume is not None and node.outputVolume in (node.lowdoseVolume, node.predoseVolume):
+        if node.highdoseVolume is not None and node.highdoseVolume in (node.lowdoseVolume, node.predoseVolume):
+            missing.append(_("Choose another high-dose reference: it is one of the inputs."))
+        if node.outputVolume is not None and node.outputVolume in self._inputs:
             missing.append(_("Choose another output volume: it is one of the inputs."))
-        if MODELS == [AUTOMATIC]:
+        if node.enhancement and node.predoseVolume is None:
+            missing.append(_("Choose a pre-dose volume, or no enhancement map: it is the change from the pre-dose."))
+        if 0 < node.lastSlice < node.firstSlice:
+            missing.append(_("Choose a last slice that is not before the first."))
+        if not list_models():
             missing.append(_("No model is installed: install the LIPCAR extension again."))
         return missing
 
-    def updateApplyButton(self, caller=None, event=None):
+    # Computing
+
+    def updateButtons(self):
         running = self.logic.isRunning()
         missing = [] if running else self.missingForApply()
+        if self._problem and not missing and not running:
+            missing = [self._problem]
         self.ui.parametersWidget.enabled = not running
         self.ui.progressBar.visible = running
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
         self.ui.applyButton.enabled = not missing
         ready = _("Stop the computation; no volume is changed.") if running else _("Simulate the high-dose volume.")
         self.ui.applyButton.toolTip = "\n".join(missing) or ready
+        self.ui.previewButton.enabled = not missing and not running
+        ready = _("Compute the slice on screen alone, and estimate the time for the volume.")
+        self.ui.previewButton.toolTip = "\n".join(missing) or ready
+        self.updateResults()
+
+    def options(self):
+        node = self._parameterNode
+        chosen = ("prior", node.prior), ("enhancement", node.enhancement), ("data_consistency", node.dataConsistency)
+        return {
+            "alpha": node.alpha,
+            "model": None if node.model == AUTOMATIC else node.model,
+            "device": node.device,
+            "highdoseVolume": node.highdoseVolume,
+            "solver": node.solver,
+            "iterations": node.iterations or None,
+            "extras": [extra for extra, wanted in chosen if wanted],
+        }
 
     def onApplyButton(self):
         if self.logic.isRunning():
             self.logic.cancel()
             return
-        parameters = self._parameterNode
-        volumes = parameters.lowdoseVolume, parameters.predoseVolume, parameters.outputVolume
-        model = None if parameters.model == AUTOMATIC else parameters.model
-        callbacks = self.onProgress, self.onDone, self.onError
+        node = self._parameterNode
+        options = {**self.options(), "slices": (max(node.firstSlice, 1) - 1, node.lastSlice or None)}
+        self.compute(node.outputVolume, options, self.onDone)
+
+    def onPreviewButton(self):
+        node = self._parameterNode
+        try:
+            examination = self.logic.examinationOf(node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)
+        except LIPCARError as error:
+            self.onError(error)
+            return
+        from LIPCARLib.views import slice_on_screen
+
+        shown = slice_on_screen(node.lowdoseVolume, examination.slice_axis)
+        options = {**self.options(), "slices": (shown, shown + 1), "extras": [], "charts": False}
+        self.compute(node.previewVolume, options, self.onPreviewDone)
+
+    def compute(self, outputVolume, options, doneCallback):
+        node = self._parameterNode
         self.ui.messageLabel.text = ""
         self.ui.progressBar.reset()
+        callbacks = {"progressCallback": self.onProgress, "doneCallback": doneCallback, "errorCallback": self.onError}
         try:
             self.logic.installDependencies()
             with slicer.util.WaitCursor():
-                self.logic.start(*volumes, parameters.alpha, model, parameters.device, *callbacks)
+                self.logic.start(node.lowdoseVolume, node.predoseVolume, outputVolume, **options, **callbacks)
         except Exception as error:
             self.onError(error)
             return
-        self.ui.messageLabel.text = "\n".join(self.logic.notices)
-        self.updateApplyButton()
+        self.updateDevices()
+        self.updateButtons()
 
     def onProgress(self, progress):
         self.ui.progressBar.value = round(1000 * progress.fraction)
@@ -206,31 +457,131 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onDone(self, outputVolume):
         if outputVolume is None:
-            self.ui.messageLabel.text = _("Canceled.")
+            self.ui.messageLabel.text = _("Canceled; no volume was changed.")
         else:
             self.logic.getParameterNode().outputVolume = outputVolume  # the panel may have been left meanwhile
+            text = _("Done in {time} on {device}.")
+            result = self.logic.lastResult
+            self.ui.messageLabel.text = text.format(time=duration(result.seconds), device=result.provenance["device"])
             if slicer.app.layoutManager():
-                slicer.util.setSliceViewerLayers(background=outputVolume)
-        self.updateApplyButton()
+                slicer.util.setSliceViewerLayers(background=outputVolume, foreground=None)
+        self.updateButtons()
+
+    def onPreviewDone(self, previewVolume):
+        if previewVolume is None:
+            self.ui.messageLabel.text = _("Canceled; no volume was changed.")
+        else:
+            parameters, result = self.logic.getParameterNode(), self.logic.lastResult
+            previewVolume.SetName(_("LIPCAR preview"))
+            parameters.previewVolume = previewVolume
+            text = _("Preview of slice {slice} in {one}. All slices will take about {all} on {device}.")
+            number, count = result.provenance["slices"].split("-")[0], int(result.provenance["slices"].split()[-1])
+            self.ui.messageLabel.text = text.format(
+                slice=number,
+                one=duration(result.seconds),
+                all=duration(count * result.seconds),
+                device=result.provenance["device"],
+            )
+            if slicer.app.layoutManager():
+                layers = {"background": parameters.lowdoseVolume, "foreground": previewVolume}
+                slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=1.0)
+        self.updateButtons()
 
     def onError(self, error):
-        self.updateApplyButton()
+        self.updateButtons()
         if isinstance(error, LIPCARError):
+            self.ui.messageLabel.text = str(error)
             slicer.util.errorDisplay(str(error))
             return
         details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         logging.error(details)
         text = _("LIPCAR failed in a way it should not: {error}").format(error=error)
+        self.ui.messageLabel.text = text
         slicer.util.errorDisplay(text, detailedText=details)
+
+    # Results
+
+    def updateResults(self):
+        """The output volume's own record says what there is to show, after the scene was reloaded too."""
+        from LIPCARLib.mrml import provenance_of, related
+
+        output = self._parameterNode.outputVolume if self._parameterNode else None
+        made = provenance_of(output) if output else {}
+        self.ui.compareButton.enabled = self.ui.dicomButton.enabled = bool(made)
+        self.ui.convergenceButton.enabled = bool(made) and related(output, "convergence") is not None
+        self.ui.metricsButton.enabled = bool(made) and related(output, "metrics") is not None
+        text = _("{name}: model {model}, alpha {alpha}, {solver}, slices {slices}.")
+        self.ui.resultLabel.text = text.format(name=output.GetName(), **made) if made else _("No result yet.")
+
+    def onCompareButton(self):
+        from LIPCARLib.mrml import related
+        from LIPCARLib.views import show_side_by_side
+
+        output = self._parameterNode.outputVolume
+        roles = ("predose", _("Pre-dose")), ("lowdose", _("Low-dose")), ("prior", _("Prior"))
+        images = [(label, related(output, role)) for role, label in roles]
+        images += [(_("LIP-CAR"), output), (_("High-dose"), related(output, "highdose"))]
+        axis = int(output.GetAttribute("LIPCAR.slice_axis"))
+        show_side_by_side([(label, volume) for label, volume in images if volume], output, axis)
+
+    def onConvergenceButton(self):
+        from LIPCARLib.mrml import related
+
+        slicer.modules.plots.logic().ShowChartInLayout(related(self._parameterNode.outputVolume, "convergence"))
+
+    def onMetricsButton(self):
+        from LIPCARLib.mrml import related
+
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpTableView)
+        selection = slicer.app.applicationLogic().GetSelectionNode()
+        selection.SetActiveTableID(related(self._parameterNode.outputVolume, "metrics").GetID())
+        slicer.app.applicationLogic().PropagateTableSelection()
+
+    def onDicomButton(self):
+        parent = qt.QFileDialog.getExistingDirectory(self.parent, _("Folder in which to make the DICOM series"))
+        if not parent:
+            return
+        output = self._parameterNode.outputVolume
+        try:
+            folder = self.logic.exportDicom(output, parent)
+        except LIPCARError as error:
+            self.onError(error)
+            return
+        self.ui.messageLabel.text = _("Wrote {folder}.").format(folder=folder)
+
+
+def modelCard(name):
+    """A model's card in a few lines, for a tooltip."""
+    from LIPCARLib.manifest import read_manifest
+
+    if name == AUTOMATIC:
+        return _("The shipped model for examinations with or without a pre-dose volume, whichever is given.")
+    try:
+        manifest = read_manifest(name)
+    except LIPCARError as error:
+        return str(error)
+    lines = [manifest["name"], manifest.get("description", ""), manifest.get("intended_use", "")]
+    measured = manifest.get("metrics", {})
+    text = _("On {count} held-out subjects, {image}: SSIM {ssim}, body RMSE {rmse}.")
+    for image, row in measured.get("means_over_slices", {}).items():
+        count = len(measured["subjects"])
+        lines.append(text.format(count=count, image=image, ssim=row["ssim"], rmse=row["body_rmse"]))
+    return "\n".join(line for line in lines if line)
 
 
 def timeLeft(seconds):
     if seconds is None:
         return _("estimating the time left")
-    minutes, seconds = divmod(max(1, round(seconds)), 60)
+    return _("{time} left").format(time=duration(seconds))
+
+
+def duration(seconds):
+    if seconds < 10:
+        return _("{seconds} s").format(seconds=round(max(seconds, 0.1), 1))
+    minutes, seconds = divmod(round(seconds), 60)
     if minutes:
-        return _("{minutes} min {seconds} s left").format(minutes=minutes, seconds=seconds)
-    return _("{seconds} s left").format(seconds=seconds)
+        return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=seconds)
+    return _("{seconds} s").format(seconds=seconds)
 
 
 class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -238,19 +589,23 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     Attributes:
         notices: what the engine found odd about the inputs of the last run, as sentences.
+        lastResult: the engine's Result of the last run that came to its end, without its volumes' nodes.
     """
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         VTKObservationMixin.__init__(self)
         self.notices = ()
+        self.lastResult = None
         self._run = None
+        self._checked = (None, None)
         self._timer = qt.QTimer()  # one for good: a timer that is let go within its own slot may crash
         self._timer.connect("timeout()", self._advance)
 
     def cleanup(self):
         """Cancel, and let go of what keeps this object alive."""
         self.cancel()
+        self.forgetInputs()
         self._timer.disconnect("timeout()", self._advance)
 
     def getParameterNode(self):
@@ -275,11 +630,32 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                 logging.info(error)
         importlib.invalidate_caches()
 
-    def process(self, lowdoseVolume, predoseVolume=None, outputVolume=None, alpha=0.006, model=None, device="auto"):
-        """Simulate the high-dose volume and wait for it; returns the output node, raises what went wrong."""
+    def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None):
+        """The checked inputs; kept until one of them changes, so that Apply need not check again what was checked.
+
+        Raises LIPCARError where they do not fit.
+        """
+        from LIPCARLib.mrml import examination_of
+
+        key = [stateOf(volume) for volume in (lowdoseVolume, predoseVolume, highdoseVolume)]
+        if self._checked[0] != key:
+            self._checked = (None, None)  # two examinations at once may be gigabytes
+            with slicer.util.WaitCursor():
+                self._checked = key, examination_of(lowdoseVolume, predoseVolume, highdoseVolume)
+        return self._checked[1]
+
+    def forgetInputs(self):
+        """Give back the memory of the checked inputs."""
+        self._checked = (None, None)
+
+    def process(self, lowdoseVolume, predoseVolume=None, outputVolume=None, alpha=0.006, **options):
+        """Simulate the high-dose volume and wait for it; returns the output node, raises what went wrong.
+
+        :param options: as in `start`, but for the callbacks.
+        """
         nodes, errors = [], []
         callbacks = {"doneCallback": nodes.append, "errorCallback": errors.append}
-        self.start(lowdoseVolume, predoseVolume, outputVolume, alpha, model, device, **callbacks)
+        self.start(lowdoseVolume, predoseVolume, outputVolume, alpha, **options, **callbacks)
         self.waitForCompletion()
         if errors:
             raise errors[0]
@@ -293,6 +669,12 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         alpha=0.006,
         model=None,
         device="auto",
+        highdoseVolume=None,
+        solver="proximal",
+        iterations=None,
+        slices=(0, None),
+        extras=(),
+        charts=True,
         progressCallback=None,
         doneCallback=None,
         errorCallback=None,
@@ -301,26 +683,44 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         :param outputVolume: a node to update; None for a new one.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
+        :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
+        :param iterations: None for the solver's default.
+        :param slices: first slice to compute, from 0, and the one after the last; None for the end.
+        :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
+        :param charts: whether to make the convergence plot and, with a reference, the table of metrics.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
         :param errorCallback: is given what was raised later; unsuitable input raises LIPCARError here and now.
         """
         if self.isRunning():
             raise LIPCARError(_("A computation is running. Cancel it or wait for its end."))
-        inputs = [node for node in (lowdoseVolume, predoseVolume) if node is not None]
+        if lowdoseVolume is None:
+            raise LIPCARError(_("There is no low-dose volume. Choose one."))
+        inputs = [node for node in (lowdoseVolume, predoseVolume, highdoseVolume) if node is not None]
         if outputVolume in inputs:
             raise LIPCARError(_("The output volume is one of the inputs. Choose another one."))
         if self.missingPackages():
             raise LIPCARError(HOW_TO_GET[self.missingPackages()[0]])
         from LIPCARLib.manifest import default_model
         from LIPCARLib.model import load_model
-        from LIPCARLib.mrml import examination_of
+        from LIPCARLib.reconstruction import reconstruct
 
-        examination = examination_of(lowdoseVolume, predoseVolume)
+        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume)
+        examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
         loaded = load_model(model or default_model(predoseVolume is not None))
+        steps = reconstruct(
+            examination,
+            loaded,
+            alpha=alpha,
+            solver=solver,
+            iterations=iterations,
+            device=device,
+            data_consistency="data_consistency" in extras,
+        )
+        volumes = {"lowdose": lowdoseVolume, "predose": predoseVolume, "highdose": highdoseVolume}
         self.notices = examination.notices
         self._run = _Run(
-            _steps(examination, loaded, alpha, device, lowdoseVolume, outputVolume),
+            self._delivered(steps, examination, volumes, outputVolume, list(extras), charts),
             [*inputs, outputVolume],
             progressCallback or (lambda progress: None),
             doneCallback or (lambda node: None),
@@ -330,6 +730,42 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneClose)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self._timer.start(0)
+
+    def _delivered(self, steps, examination, volumes, outputVolume, extras, charts):
+        """The engine's progress, step by step; at the end the result goes into the scene in one go and is returned."""
+        from LIPCARLib.evaluation import examination_metrics
+        from LIPCARLib.mrml import add_convergence, add_metrics, add_volumes
+
+        result = yield from steps
+        metrics = examination_metrics(examination, result) if charts and examination.highdose is not None else None
+        output = add_volumes(examination, result, output=outputVolume, extras=extras, **volumes)
+        if charts:
+            add_convergence(result.objective, output)
+        if metrics:
+            add_metrics(metrics, examination.first_slice, output)
+        self.lastResult = result
+        return output
+
+    def exportDicom(self, outputVolume, parentFolder):
+        """Write a result as a DICOM MR series into a new folder there, which is returned."""
+        from LIPCARLib.dicom import write_series
+        from LIPCARLib.mrml import dicom_header, image_of, provenance_of, related
+
+        provenance = provenance_of(outputVolume)
+        if not provenance:
+            raise LIPCARError(_("The volume '{name}' is no result of LIPCAR.").format(name=outputVolume.GetName()))
+        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in outputVolume.GetName())
+        folder = Path(parentFolder) / name
+        number = 1
+        while folder.exists():
+            number += 1
+            folder = Path(parentFolder) / f"{name}_{number}"
+        source = related(outputVolume, "lowdose")
+        header = None if source is None else dicomFileOf(source) or dicom_header(source)
+        image = image_of(outputVolume, outputVolume.GetName())
+        first = int(provenance["slices"].split("-")[0])
+        write_series(folder, image, int(provenance["slice_axis"]), provenance, header, first)
+        return folder
 
     def isRunning(self):
         return self._run is not None
@@ -347,6 +783,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _onSceneClose(self, caller, event):
         self.cancel()
+        self.forgetInputs()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller, event, node):
@@ -390,14 +827,24 @@ class _Run:
     onError: Callable
 
 
-def _steps(examination, model, alpha, device, lowdoseVolume, outputVolume):
-    """The engine's progress, step by step; the result goes into the scene at the end, in one go, and is returned."""
-    from LIPCARLib.mrml import to_node
-    from LIPCARLib.reconstruction import reconstruct
+def stateOf(volume):
+    """Something that differs once the volume, its voxels or a transform above it has changed."""
+    if volume is None:
+        return None
+    state = [volume.GetID(), volume.GetMTime(), volume.GetImageData() and volume.GetImageData().GetMTime()]
+    transform = volume.GetParentTransformNode()
+    while transform is not None:
+        state += [transform.GetID(), transform.GetMTime(), transform.GetTransformToParent().GetMTime()]
+        transform = transform.GetParentTransformNode()
+    return state
 
-    result = yield from reconstruct(examination, model, alpha=alpha, device=device)
-    provenance = {**result.provenance, "notices": " ".join(examination.notices)}
-    return to_node(examination.to_image(result.highdose), lowdoseVolume, provenance, outputVolume)
+
+def dicomFileOf(volume):
+    """A file of the DICOM series that a volume was loaded from, where Slicer's database still has it."""
+    uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    path = database.fileForInstance(uids[0]) if uids and database else ""
+    return Path(path) if path and Path(path).is_file() else None
 
 
 class LIPCARTest(ScriptedLoadableModuleTest):
@@ -405,39 +852,222 @@ class LIPCARTest(ScriptedLoadableModuleTest):
 
     def setUp(self):
         slicer.mrmlScene.Clear()
+        self.logic = LIPCARLogic()
+
+    def tearDown(self):
+        self.logic.cleanup()
 
     def test_outputLiesOnTheInput(self):
-        logic = LIPCARLogic()
-        lowdose, predose = self._addVolume("lowdose", 1.4), self._addVolume("predose", 1.0)
-        if logic.missingPackages():
-            self.assertRaises(LIPCARError, logic.start, lowdose, predose)  # it says how to get them
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            self.assertRaises(LIPCARError, self.logic.start, lowdose, predose)  # it says how to get them
             return
-        output = logic.process(lowdose, predose, device="cpu")
-        matrices = [vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()]
-        for node, matrix in zip((lowdose, output), matrices, strict=True):
-            node.GetIJKToRASMatrix(matrix)
-        self.assertTrue((arrayFromVTKMatrix(matrices[0]) == arrayFromVTKMatrix(matrices[1])).all())
+        output = self.logic.process(lowdose, predose, device="cpu")
+        self.assertEqual(self._matrix(output), self._matrix(lowdose))
         self.assertEqual(output.GetImageData().GetDimensions(), lowdose.GetImageData().GetDimensions())
-        voxels = slicer.util.arrayFromVolume(output)
-        self.assertTrue(np.isfinite(voxels).all() and voxels.min() >= 0 and voxels.max() > 0)
+        lowest, highest = slicer.util.arrayFromVolume(output).min(), slicer.util.arrayFromVolume(output).max()
+        self.assertTrue(0 <= lowest < highest < math.inf)
         self.assertEqual(output.GetAttribute("LIPCAR.alpha"), "0.006")
+        again = self.logic.process(lowdose, predose, device="cpu")
+        self.assertTrue((slicer.util.arrayFromVolume(again) == slicer.util.arrayFromVolume(output)).all())
+
+    def test_outputFollowsTheTransform(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 25)
+        transform.SetMatrixTransformToParent(matrix)
+        for volume in (lowdose, predose):
+            volume.SetAndObserveTransformNodeID(transform.GetID())
+        output = self.logic.process(lowdose, predose, device="cpu", iterations=1)
+        self.assertEqual(output.GetTransformNodeID(), transform.GetID())
+
+    def test_slicesAndExtras(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        extras = ["prior", "enhancement", "data_consistency"]
+        highdose = self._addVolume("highdose", 2.5)
+        options = {"highdoseVolume": highdose, "slices": (1, 3), "extras": extras, "device": "cpu"}
+        output = self.logic.process(lowdose, predose, **options)
+        self.assertEqual(output.GetImageData().GetDimensions(), (48, 40, 2))
+        for role in (*extras, "metrics", "convergence", "highdose"):
+            self.assertIsNotNone(output.GetNodeReference("LIPCAR." + role), role)
+        table = output.GetNodeReference("LIPCAR.metrics")
+        self.assertEqual(table.GetNumberOfRows(), 12)  # four images: a mean and two slices of each
+        windows = {
+            (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel())
+            for node in (lowdose, predose, highdose, output, output.GetNodeReference("LIPCAR.prior"))
+        }
+        self.assertEqual(len(windows), 1)
 
     def test_cancelLeavesNoNode(self):
-        logic, done = LIPCARLogic(), []
-        lowdose, predose = self._addVolume("lowdose", 1.4), self._addVolume("predose", 1.0)
-        if logic.missingPackages():
+        done = []
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
             return
-        logic.start(lowdose, predose, device="cpu", doneCallback=done.append)
+        self.logic.start(lowdose, predose, device="cpu", doneCallback=done.append)
         slicer.mrmlScene.RemoveNode(predose)
-        self.assertFalse(logic.isRunning())
+        self.assertFalse(self.logic.isRunning())
         self.assertEqual(done, [None])
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), 1)
 
+    def test_closingTheSceneStops(self):
+        done = []
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        self.logic.start(lowdose, predose, device="cpu", doneCallback=done.append)
+        for _turn in range(3):
+            slicer.app.processEvents()
+        slicer.mrmlScene.Clear()
+        slicer.app.processEvents()
+        self.assertEqual(done, [None])
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), 0)
+
+    def test_badPairsAreExplained(self):
+        lowdose, predose = self._addPair()
+        slicer.util.arrayFromVolume(predose)[:] = 7
+        slicer.util.arrayFromVolumeModified(predose)
+        with self.assertRaisesRegex(LIPCARError, "predose.*7 everywhere"):
+            self.logic.examinationOf(lowdose, predose)
+        panel = self._openPanel()
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel.checkInputs()
+        self.assertFalse(panel.ui.applyButton.enabled)
+        self.assertIn("7 everywhere", panel.ui.applyButton.toolTip)
+        self.assertIn("7 everywhere", panel.ui.checkLabel.text)
+
+    def test_panelResamples(self):
+        lowdose, predose = self._addPair()
+        predose.SetSpacing(0.9, 0.75, 3)
+        panel = self._openPanel()
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel.checkInputs()
+        self.assertIn("resampled", panel.ui.checkLabel.text)
+        self.assertFalse(panel.ui.resampleButton.isHidden())
+        panel.onResampleButton()
+        chosen = panel._parameterNode.predoseVolume
+        self.assertIsNot(chosen, predose)
+        self.assertEqual(self._matrix(chosen), self._matrix(lowdose))
+        panel.checkInputs()
+        self.assertTrue(panel.ui.resampleButton.isHidden())
+
+    def test_panelAppliesAndPreviews(self):
+        lowdose, predose = self._addPair()
+        panel = self._openPanel()
+        self.assertFalse(panel.ui.applyButton.enabled and panel._parameterNode.lowdoseVolume is None)
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel._parameterNode.device = "cpu"
+        panel.checkInputs()
+        self.assertTrue(panel.ui.applyButton.enabled)
+        if self.logic.missingPackages():
+            panel.onApplyButton()
+            self.assertFalse(panel.logic.isRunning())
+            self.assertIn("not installed", panel.ui.messageLabel.text)
+            return
+        panel.ui.previewButton.click()
+        self._finish(panel)
+        preview = panel._parameterNode.previewVolume
+        self.assertEqual(preview.GetImageData().GetDimensions(), (48, 40, 1))
+        self.assertIn("All slices will take about", panel.ui.messageLabel.text)
+        panel.ui.applyButton.click()
+        self.assertEqual(panel.ui.applyButton.text, _("Cancel"))
+        self.assertFalse(panel.ui.parametersWidget.enabled)
+        panel.ui.applyButton.click()
+        self.assertFalse(panel.logic.isRunning())
+        self.assertIsNone(panel._parameterNode.outputVolume)
+        panel.ui.applyButton.click()
+        self._finish(panel)
+        output = panel._parameterNode.outputVolume
+        self.assertEqual(self._matrix(output), self._matrix(lowdose))
+        self.assertTrue(panel.ui.compareButton.enabled and panel.ui.convergenceButton.enabled)
+        self.assertFalse(panel.ui.metricsButton.enabled)
+
+    def test_missingPackagesAreNamed(self):
+        lowdose, predose = self._addPair()
+        panel = self._openPanel()
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel.logic.missingPackages = lambda: ["torch"]
+        panel.logic.installDependencies = lambda: None  # the user declines
+        try:
+            panel.onApplyButton()
+        finally:
+            del panel.logic.missingPackages, panel.logic.installDependencies
+        self.assertIn("PyTorch", panel.ui.messageLabel.text)
+        self.assertFalse(panel.logic.isRunning())
+
+    def test_sceneRestoresThePanel(self):
+        lowdose, predose = self._addPair()
+        node = self._openPanel()._parameterNode
+        node.lowdoseVolume, node.predoseVolume = lowdose, predose
+        node.alpha, node.prior, node.solver, node.iterations, node.firstSlice = 0.02, True, "adam", 12, 2
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            self.assertTrue(slicer.util.saveScene(path))
+            slicer.mrmlScene.Clear()
+            slicer.util.loadScene(path)
+        panel = self._openPanel()
+        node = panel._parameterNode
+        self.assertEqual(node.lowdoseVolume.GetName(), "lowdose")
+        self.assertEqual(node.predoseVolume.GetName(), "predose")
+        restored = node.alpha, node.prior, node.solver, node.iterations, node.firstSlice
+        self.assertEqual(restored, (0.02, True, "adam", 12, 2))
+        self.assertEqual(panel.ui.solverComboBox.currentText, "adam")
+        self.assertAlmostEqual(panel.ui.alphaSpinBox.value, 0.02)
+        self.assertEqual(panel.ui.alphaSlider.value, 230)
+
+    def test_sampleDataIsThere(self):
+        try:
+            import SampleData
+        except ImportError:
+            return
+        registerSampleData()
+        nodes = SampleData.SampleDataLogic().downloadSamples("LIPCARRatHead")
+        self.assertEqual(
+            [n.GetImageData().GetDimensions() for n in nodes], 3 * [nodes[0].GetImageData().GetDimensions()]
+        )
+        node = self._openPanel()._parameterNode
+        self.assertEqual([node.predoseVolume, node.lowdoseVolume, node.highdoseVolume], nodes)
+
+    def test_dicomSaysWhatItIs(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages() or importlib.util.find_spec("pydicom") is None:
+            return
+        import pydicom
+
+        output = self.logic.process(lowdose, predose, device="cpu", iterations=1)
+        with tempfile.TemporaryDirectory() as parent:
+            folder = self.logic.exportDicom(output, parent)
+            files = [pydicom.dcmread(file) for file in sorted(folder.iterdir())]
+        self.assertEqual(len(files), 3)
+        self.assertEqual((files[0].Modality, files[0].ImageType[0]), ("MR", "DERIVED"))
+        self.assertIn("simulated", files[0].SeriesDescription)
+
+    def _openPanel(self):
+        panel = slicer.modules.lipcar.widgetRepresentation().self()
+        panel.enter()
+        return panel
+
+    def _finish(self, panel):
+        while panel.logic.isRunning():
+            slicer.app.processEvents()
+
+    def _matrix(self, node):
+        matrix = vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        return [matrix.GetElement(row, column) for row in range(4) for column in range(4)]
+
+    def _addPair(self):
+        return self._addVolume("lowdose", 1.4), self._addVolume("predose", 1.0)
+
     def _addVolume(self, name, enhancement):
         """A ball with an enhancing spot, on oblique and flipped axes."""
-        k, j, i = np.mgrid[:3, :32, :32]
-        voxels = np.where((i - 16) ** 2 + (j - 16) ** 2 < 150, 100.0, 2.0) + 3 * np.cos(i + 2 * j + k)
-        voxels[(i - 20) ** 2 + (j - 12) ** 2 < 9] *= enhancement
+        k, j, i = np.mgrid[:3, :40, :48]
+        voxels = np.where((i - 24) ** 2 + (j - 20) ** 2 < 300, 100.0, 2.0) + 3 * np.cos(i + 2 * j + k)
+        voxels[(i - 28) ** 2 + (j - 14) ** 2 < 9] *= enhancement
         matrix = vtk.vtkMatrix4x4()
         matrix.DeepCopy((-0.48, 0.6, 0, 10, 0.64, 0.45, 0, -20, 0, 0, 3, 5, 0, 0, 0, 1))
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)

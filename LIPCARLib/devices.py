@@ -30,12 +30,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        available = ["cpu"]
-        available += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        available += ["mps"] if torch.backends.mps.is_available() else []
-        raise LIPCARError(
-            f"The device '{name}' cannot be used here. Available: auto, {', '.join(available)}."
-        ) from error
+        available = ", ".join(["auto", *(found for found, _ in available_devices())])
+        raise LIPCARError(f"The device '{name}' cannot be used here. Available: {available}.") from error
     return device
 
 
@@ -48,6 +44,14 @@ def describe(device: torch.device) -> str:
         return "Apple GPU (mps)"
     threads = torch.get_num_threads()
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def available_devices() -> list[tuple[str, str]]:
+    """Name and words of every device there is, what "auto" takes first."""
+    found = [(f"cuda:{i}", f"{torch.cuda.get_device_name(i)} (cuda:{i})") for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(("mps", describe(torch.device("mps"))))
+    return [*found, ("cpu", describe(torch.device("cpu")))]
 
 
 def batch_size(device: torch.device, height: int, width: int) -> int:

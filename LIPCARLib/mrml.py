@@ -277,19 +277,40 @@ def mean_of(values: Sequence[float | None]) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def slice_at(node: VolumeNode, point_ras: Sequence[float], slice_axis: int) -> int:
+def slice_at(node: VolumeNode, point: Sequence[float], slice_axis: int) -> int:
     """Number, from 0, of the slice along an index axis that is nearest to a point in the world; always one there is.
 
     Args:
         node: a volume with voxels, under any parent transform.
-        point_ras: a point in world coordinates, mm.
+        point: in world coordinates (RAS), mm.
         slice_axis: 0 (i), 1 (j) or 2 (k).
     """
-    to_world = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), to_world)
-    own = np.append(to_world.TransformPoint(*point_ras), 1.0)
+    own = np.append(_between(None, node.GetParentTransformNode()).TransformPoint(*point), 1.0)
     index = np.linalg.solve(_ijk_to_ras(node), own)[slice_axis]
     return int(np.clip(round(float(index)), 0, node.GetImageData().GetDimensions()[slice_axis] - 1))
+
+
+def slice_center(node: VolumeNode, slice_axis: int, number: float) -> list[float]:
+    """The point in the world (RAS, mm) at the middle of a slice, whose number counts from 0."""
+    index = [(size - 1) / 2 for size in node.GetImageData().GetDimensions()]
+    index[slice_axis] = number
+    own = (_ijk_to_ras(node) @ [*index, 1])[:3]
+    return list(_between(node.GetParentTransformNode(), None).TransformPoint(*own))
+
+
+def slice_normal(node: VolumeNode, slice_axis: int) -> list[float]:
+    """The unit vector in the world (RAS) along an index axis, at the middle of the volume."""
+    middle = (node.GetImageData().GetDimensions()[slice_axis] - 1) / 2
+    ends = [np.array(slice_center(node, slice_axis, middle + step)) for step in (-0.5, 0.5)]
+    normal = ends[1] - ends[0]
+    return (normal / np.linalg.norm(normal)).tolist()
+
+
+def _between(source: Any, target: Any) -> vtk.vtkGeneralTransform:
+    """The transform from below one transform node to below another; None is the world."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, transform)
+    return transform
 
 
 def _voxels(node: VolumeNode, name: str) -> vtk.vtkImageData:

@@ -28,6 +28,8 @@ from LIPCARLib.mrml import (  # noqa: E402
     related,
     resampled,
     slice_at,
+    slice_center,
+    slice_normal,
 )
 from LIPCARLib.reconstruction import Result  # noqa: E402
 
@@ -474,6 +476,11 @@ def test_the_slice_at_a_point_is_the_one_it_lies_in(scene: Any, ijk_to_ras: np.n
             index = [n / 2 for n in size]
             index[axis] = wanted + 0.3
             assert slice_at(node, (move @ ijk_to_ras @ [*index, 1])[:3], axis) == wanted
+        center = slice_center(node, axis, 1)
+        assert slice_at(node, center, axis) == 1
+        step = np.array(slice_center(node, axis, 2)) - center
+        np.testing.assert_allclose(step / np.linalg.norm(step), slice_normal(node, axis), atol=1e-9)
+        np.testing.assert_allclose(step, (move @ ijk_to_ras)[:3, axis], atol=1e-9)
         index[axis] = -40
         assert slice_at(node, (move @ ijk_to_ras @ [*index, 1])[:3], axis) == 0
 

@@ -1,0 +1,75 @@
+"""The slice views of the application: which slice is on screen, and images side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+
+from .mrml import VolumeNode, slice_at, slice_center, slice_normal
+
+LAYOUT = 57310
+"""Number of the layout for no image; that for n images is n more. Slicer's own are below a thousand."""
+TAG = "LIPCAR{}"
+"""Names of the views."""
+
+
+def slice_on_screen(volume: VolumeNode, slice_axis: int) -> int:
+    """Number, from 0, of the slice at the middle of the view whose plane is nearest to that of the volume's slices.
+
+    Without a view, as in an application without a main window, it is the middle slice.
+    """
+    manager = slicer.app.layoutManager()
+    normal = slice_normal(volume, slice_axis)
+    best, point = -1.0, slice_center(volume, slice_axis, volume.GetImageData().GetDimensions()[slice_axis] // 2)
+    for name in manager.sliceViewNames() if manager else ():
+        widget = manager.sliceWidget(name)
+        if not widget.isVisible():
+            continue
+        matrix = widget.mrmlSliceNode().GetSliceToRAS()
+        alignment = abs(sum(matrix.GetElement(row, 2) * normal[row] for row in range(3)))
+        if alignment > best + 1e-6:
+            best, point = alignment, [matrix.GetElement(row, 3) for row in range(3)]
+    return slice_at(volume, point, slice_axis)
+
+
+def show_side_by_side(images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
+    """A slice view for each (label, image), linked, in the plane of the slices of `volume`, at the slice on screen."""
+    center = slice_center(volume, slice_axis, slice_on_screen(volume, slice_axis))
+    normal = [abs(value) for value in slice_normal(volume, slice_axis)]
+    orientation = ("Sagittal", "Coronal", "Axial")[normal.index(max(normal))]
+    manager = slicer.app.layoutManager()
+    layout, number = manager.layoutLogic().GetLayoutNode(), LAYOUT + len(images)
+    if not layout.IsLayoutDescription(number):
+        layout.AddLayoutDescription(number, layout_of(len(images)))
+    layout.SetViewArrangement(number)
+    widgets: list[Any] = [manager.sliceWidget(TAG.format(index + 1)) for index in range(len(images))]
+    for widget, (label, image) in zip(widgets, images, strict=True):
+        widget.setViewLabel(label)
+        composite, slice_node = widget.mrmlSliceCompositeNode(), widget.mrmlSliceNode()
+        composite.SetLinkedControl(False)  # until all are set up: what is set for one shall stay with it
+        composite.SetBackgroundVolumeID(image.GetID())
+        composite.SetForegroundVolumeID(None)
+        slice_node.SetOrientation(orientation)
+        slice_node.RotateToVolumePlane(volume)
+        widget.fitSliceToBackground()
+        slice_node.JumpSliceByOffsetting(*center)
+    for widget in widgets:
+        widget.mrmlSliceCompositeNode().SetLinkedControl(True)
+        widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)
+
+
+def layout_of(count: int) -> str:
+    """Slicer's description of a layout of slice views: up to three in one row, more in two."""
+    views = [
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{TAG.format(number)}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{number}</property>'
+        '<property name="viewcolor" action="default">#4A90B8</property></view></item>'
+        for number in range(1, count + 1)
+    ]
+    width = count if count <= 3 else (count + 1) // 2
+    rows = ["".join(views[start : start + width]) for start in range(0, count, width)]
+    items = "".join(f'<item><layout type="horizontal">{row}</layout></item>' for row in rows)
+    return f'<layout type="vertical">{items}</layout>'
