@@ -14,16 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from . import __version__, evaluation, reconstruction, training
+from . import __version__, experiment, reconstruction, training
 from .cohort import subject_folders, write_simulated_cohort
 from .dicom import check_series_folder, new_folder, series_files
 from .errors import LIPCARError
 from .examination import AXES, Examination
+from .experiment_report import write_experiment
 from .images import check_output, check_place, series_file, write_files
 from .manifest import default_model, list_models, read_manifest, write_manifest
 from .model import Model, load_model, verify_model
 from .report import build_report, comparison_figure, most_enhancing_slices
 from .resources import RESOURCES
+from .statistics import compare
 
 app = typer.Typer(
     name="lipcar",
@@ -257,53 +259,79 @@ def train(
             if not err.is_terminal:
                 err.print(_epoch_line(epoch), highlight=False)
     held_out = read_manifest(output)["training"]["held_out_subjects"]
-    _evaluate(load_model(output), [cohort / name for name in held_out], evaluation.ALPHAS, device, record=output)
+    card = experiment.CARD_METHODS, experiment.CARD_ALPHAS
+    what = experiment.Experiment((load_model(output),), *card, device=device)
+    _evaluate(what, [cohort / name for name in held_out], None, record=output)
 
 
 @app.command()
 def evaluate(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")],
-    model: ModelOption = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for tables, figures and the report.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
+    methods: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(experiment.METHODS),
     alpha: Annotated[list[float] | None, typer.Option(help="May be given several times.")] = None,
+    dose_fraction: Annotated[float | None, typer.Option(help="Low dose over full dose, for the extrapolation.")] = None,
+    solver: Annotated[str, typer.Option(help="proximal or adam.")] = "proximal",
+    iterations: Annotated[int | None, typer.Option(help="As in lipcar enhance.")] = None,
     held_out: Annotated[
-        bool, typer.Option("--held-out", help="Only the subjects that the model's training kept out.")
+        bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
     ] = False,
-    record: Annotated[bool, typer.Option("--record", help="Write the scores into the model's manifest.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write the scores into the one model's card.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a model on a cohort: SSIM and body RMSE of pre-dose, low-dose, prior and LIP-CAR at several alphas."""
+    """The paper's experiment: compare methods and models on a cohort. Goes on where it was interrupted."""
     folders = subject_folders(cohort)
-    loaded = _load(model, all((folder / "predose.nrrd").is_file() for folder in folders))
+    names = model or _shipped_models(folders)
+    models = tuple(load_model(name) for name in names)
     if held_out:
-        names = set(loaded.manifest["training"]["held_out_subjects"])
-        folders = [folder for folder in folders if folder.name in names]
+        kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models]
+        folders = [folder for folder in folders if all(folder.name in subjects for subjects in kept)]
         if not folders:
-            raise LIPCARError(f"None of the subjects held out from '{loaded.name}' is in '{cohort}'.")
-    target = Path(model) if record and model is not None else None
-    if record and target is None:
-        raise LIPCARError("--record needs --model with the folder of the model to write to.")
-    _evaluate(loaded, folders, alpha or evaluation.ALPHAS, device, record=target)
+            raise LIPCARError(f"None of the subjects held out from {', '.join(names)} is in '{cohort}'.")
+    if record and (model is None or len(model) != 1 or not Path(model[0]).is_dir()):
+        raise LIPCARError("--record needs one --model, the folder of the model to write to.")
+    if record:
+        chosen, alphas = experiment.CARD_METHODS, alpha or experiment.CARD_ALPHAS
+    else:
+        chosen, alphas = [name.strip() for name in methods.split(",")], alpha or [reconstruction.ALPHA]
+    what = experiment.Experiment(models, tuple(chosen), tuple(alphas), dose_fraction, solver, iterations, device)
+    _evaluate(what, folders, output, record=Path(model[0]) if record else None)
 
 
-def _evaluate(model: Model, folders: list[Path], alphas: Sequence[float], device: str, record: Path | None) -> None:
-    subjects: list[evaluation.SubjectScores] = []
+def _shipped_models(folders: Sequence[Path]) -> list[str]:
+    """Both, where the cohort has pre-dose images."""
+    has_predose = all((folder / "predose.nrrd").is_file() for folder in folders)
+    return [default_model(uses) for uses in ([False, True] if has_predose else [False])]
+
+
+def _evaluate(what: experiment.Experiment, folders: Sequence[Path], output: Path | None, record: Path | None) -> None:
+    results: list[experiment.SubjectResult] = []
+    failures: list[experiment.Failure] = []
     with _progress_bar("Evaluating", len(folders)) as (bar, task):
-        for event in evaluation.evaluate_model(model, folders, alphas, device):
-            if isinstance(event, evaluation.SubjectScores):
-                subjects.append(event)
-                bar.update(task, advance=1, info=event.subject)
-                if not err.is_terminal:
-                    err.print(f"{event.subject} done, {len(subjects)}/{len(folders)}", highlight=False)
-    scores = evaluation.mean_scores(subjects)
-    count = sum(s.slices for s in subjects)
-    out.print(_scores_table(scores, f"{model.name}: {len(subjects)} subjects, {count} slices"))
+        for event in experiment.run_experiment(what, folders, output):
+            if isinstance(event, reconstruction.Progress):
+                bar.update(task, info=f"slice {event.slices_done + 1} of {event.slices_total} on {event.device}")
+                continue
+            (failures if isinstance(event, experiment.Failure) else results).append(event)
+            bar.update(task, advance=1, info=event.subject)
+            if not err.is_terminal:
+                done = len(results) + len(failures)
+                err.print(f"{event.subject} done, {done} of {len(folders)}", highlight=False)
+    for failure in failures:
+        err.print(f"[yellow]Left out:[/] {failure.subject}: {failure.reason}", highlight=False)
+    if not results:
+        raise LIPCARError(f"None of the {len(folders)} subjects could be evaluated; the reasons are above.")
+    labels = [what.label(m) for m in what.models if "nn" in what.methods]
+    baseline = next((label for label in labels if "PL2H" in label), labels[0] if labels else None)
+    for table in _comparison_tables(results, baseline):
+        out.print(table)
+    if output is not None:
+        for path in write_experiment(output, what, results, failures, baseline, "LIPCAR: the experiment"):
+            out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
     if record is not None:
         manifest = read_manifest(record)
-        manifest["metrics"] = {
-            "subjects": [s.subject for s in subjects],
-            "slices": count,
-            "means_over_slices": scores,
-        }
+        manifest["metrics"] = experiment.card_scores(what, results)
         write_manifest(record, manifest)
 
 
@@ -406,6 +434,31 @@ def _metrics_table(metrics: dict[str, dict[str, list[float | None]]]) -> Table:
         cells = [f"{sum(v) / len(v):.{d}f}" if v else "-" for v, d in zip(values, digits, strict=True)]
         table.add_row(name, *cells)
     return table
+
+
+def _comparison_tables(results: Sequence[experiment.SubjectResult], baseline: str | None) -> Iterator[Table]:
+    """Means and intervals over the whole image and the body, against the acquired image."""
+    scores = [row for result in results for row in result.scores]
+    for region in ("image", "body"):
+        rows = compare(scores, region, "acquired", baseline)
+        count = max(row.slices for row in rows)
+        title = f"{region}: {len(results)} subjects, {count} slices, against the acquired high-dose image"
+        table = Table("method", "SSIM", "PSNR (dB)", "RMSE", title=title, title_justify="left", box=None)
+        if baseline is not None:
+            table.add_column(f"SSIM - {baseline}")
+            table.add_column("better on")
+        for method in dict.fromkeys(row.method for row in rows):
+            own = {row.score: row for row in rows if row.method == method}
+            cells = [
+                f"{own[score].value.mean:.{digits}f}" if score in own else "-"
+                for score, digits in (("ssim", 4), ("psnr", 2), ("rmse", 4))
+            ]
+            difference = own["ssim"].difference if "ssim" in own else None
+            if difference is not None:
+                cells.append(f"{difference.mean:+.4f} ({difference.low:+.4f}, {difference.high:+.4f})")
+                cells.append(f"{own['ssim'].improved:.0%}")
+            table.add_row(method, *cells)
+        yield table
 
 
 def _scores_table(scores: dict[str, dict[str, float]], title: str) -> Table:

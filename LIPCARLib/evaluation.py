@@ -1,25 +1,17 @@
-"""What results are worth against a reference: metrics per slice of one examination, and tables over a cohort."""
+"""What the result of one examination is worth against a reference: metrics per slice."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import metrics
-from .cohort import Subject, read_subject
 from .examination import Examination
-from .model import Model
-from .phantom import Tissue
-from .reconstruction import Progress, Result, reconstruct
-
-ALPHAS = (6e-3, 2e-2, 6e-2)
-"""What a model card reports: the paper's alpha, and about three and ten times of it."""
+from .reconstruction import Result
 
 
 def slice_metrics(
@@ -59,71 +51,6 @@ def shown_images(examination: Examination, result: Result) -> dict[str, np.ndarr
     """What one compares, in the order of the paper's Figure 2: predose, lowdose, prior, lip-car."""
     images = {"lowdose": examination.lowdose, "prior": result.prior, "lip-car": result.highdose}
     return images if examination.predose is None else {"predose": examination.predose, **images}
-
-
-@dataclass(frozen=True)
-class SubjectScores:
-    """One subject's mean scores: by image name ("lip-car 0.006") and score ("ssim", "body_rmse", ...)."""
-
-    subject: str
-    slices: int
-    scores: dict[str, dict[str, float]]
-
-
-def evaluate_model(
-    model: Model, folders: Sequence[Path], alphas: Sequence[float] = ALPHAS, device: str = "auto"
-) -> Iterator[SubjectScores | Progress]:
-    """Score a model on the subjects of a cohort: pre-dose, low-dose, prior and LIP-CAR at several alphas.
-
-    Yields the progress of every reconstruction, and each subject's scores when it is done: SSIM over the whole image
-    and RMSE in the body against the high-dose image as acquired, and the same against the clean one where the cohort
-    has it ("clean_ssim", "clean_body_rmse"). Model scale throughout. The body is every labeled voxel that is not
-    air; without labels, where the reference exceeds a tenth of the common scale.
-    """
-    for folder in folders:
-        subject = read_subject(folder)
-        examination = subject.examination
-        images: dict[str, np.ndarray] = {}
-        for alpha in alphas:
-            result = yield from reconstruct(examination, model, alpha=alpha, device=device)
-            images |= shown_images(examination, result)
-            images[f"lip-car {alpha:g}"] = images.pop("lip-car")
-        yield SubjectScores(subject.name, len(examination.lowdose), _subject_scores(subject, images))
-
-
-def mean_scores(subjects: Sequence[SubjectScores]) -> dict[str, dict[str, float]]:
-    """Means over all slices of all subjects, by image name and score, rounded to 4 digits."""
-    weights = [s.slices for s in subjects]
-    return {
-        image: {
-            score: round(float(np.average([s.scores[image][score] for s in subjects], weights=weights)), 4)
-            for score in scores
-        }
-        for image, scores in subjects[0].scores.items()
-    }
-
-
-def _subject_scores(subject: Subject, images: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    scale = subject.examination.scale
-    references = {"": subject.examination.highdose, "clean_": subject.clean_highdose}
-    body = _body(subject, scale)
-    scores: dict[str, dict[str, float]] = {}
-    for name, image in images.items():
-        x = _tensor(image, scale)
-        scores[name] = {}
-        for prefix, reference in references.items():
-            if reference is None:
-                continue
-            y = _tensor(reference, scale)
-            scores[name][f"{prefix}ssim"] = float(metrics.ssim(x, y).mean())
-            scores[name][f"{prefix}body_rmse"] = float(metrics.rmse(x, y, body).nanmean())
-    return scores
-
-
-def _body(subject: Subject, scale: float) -> Tensor:
-    if subject.labels is not None:
-        return torch.from_numpy(subject.labels != Tissue.AIR)[:, None]
-    return _tensor(subject.examination.highdose, scale) > 0.1
 
 
 def _tensor(volume: np.ndarray, scale: float) -> Tensor:

@@ -83,6 +83,7 @@ def reconstruct(
     device: str | torch.device = "auto",
     slices_at_once: int | None = None,
     data_consistency: bool = False,
+    around_prior: bool = True,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -100,6 +101,7 @@ def reconstruct(
             rounding (which "adam" magnifies where a gradient is almost zero).
         data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
             not count as an evaluation.
+        around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
 
     Raises:
         LIPCARError: an argument out of range; a model that needs a pre-dose image the examination lacks; not even
@@ -130,7 +132,16 @@ def reconstruct(
         count = chosen.stop - first
         try:
             steps = _solve_batch(
-                examination, model, forward_operator, chosen, alpha, solver, iterations, device, data_consistency
+                examination,
+                model,
+                forward_operator,
+                chosen,
+                alpha,
+                solver,
+                iterations,
+                device,
+                data_consistency,
+                around_prior,
             )
             batches.append((yield from _mapped(steps, partial(progress, first, count))))
             first = chosen.stop
@@ -159,6 +170,7 @@ def reconstruct(
         "model_sha256": model.digest,
         "predose_used": model.uses_predose,
         "alpha": alpha,
+        "regularizer": "GenTV" if around_prior else "TV",
         "solver": solver,
         "iterations": iterations,
         "scale": examination.scale,
@@ -240,6 +252,7 @@ def _solve_batch(
     iterations: int,
     device: torch.device,
     data_consistency: bool,
+    around_prior: bool,
 ) -> Generator[float, None, _Batch]:
     """Solve some slices; yields after every step which share of the iterations is spent."""
     scale = examination.scale
@@ -247,7 +260,8 @@ def _solve_batch(
     predose = _to_device(examination.predose, chosen, scale, device) if model.uses_predose else None
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
-    problem = Objective(forward_operator, lowdose, GenTV(xbar), alpha, predose)
+    regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
+    problem = Objective(forward_operator, lowdose, regularizer, alpha, predose)
     steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
     objective, evaluations = [], []
     for step in steps:
