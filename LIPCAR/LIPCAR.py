@@ -120,6 +120,7 @@ class LIPCARParameterNode:
     solver: Annotated[str, Choice(SOLVERS), Default("proximal")]
     iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
     device: Annotated[str, Default("auto")]
+    matchGain: Annotated[bool, Default(True)]
     firstSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
     lastSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
 
@@ -131,6 +132,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._inputs = []
+        self._matchGain = True
         self._problem = ""
         self._devices = []
         ScriptedLoadableModuleWidget.__init__(self, parent)  # last: without a parent it calls setup()
@@ -229,6 +231,9 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.updateModels()
             self.updateDevices()
         inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume] if node else []
+        if node and node.matchGain != self._matchGain:
+            self._matchGain = node.matchGain
+            self.onInputModified()
         if inputs != self._inputs:
             events = (vtkMRMLScalarVolumeNode.ImageDataModifiedEvent, vtkMRMLScalarVolumeNode.TransformModifiedEvent)
             for volume, event in ((v, e) for v in set(self._inputs) if v for e in events):
@@ -324,7 +329,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from LIPCARLib.mrml import grid_differences
 
         try:
-            examination = self.logic.examinationOf(node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)
+            examination = self.examination()
         except LIPCARError as error:
             self._problem = str(error)
             self.ui.checkLabel.text = self._problem
@@ -334,6 +339,11 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.resampleButton.visible = bool(apart)
             self.ui.checkLabel.text = self.summary(examination, bool(others))
         self.updateButtons()
+
+    def examination(self):
+        node = self._parameterNode
+        volumes = node.lowdoseVolume, node.predoseVolume, node.highdoseVolume
+        return self.logic.examinationOf(*volumes, node.matchGain)
 
     def summary(self, examination, several):
         count, height, width = examination.lowdose.shape
@@ -406,6 +416,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "highdoseVolume": node.highdoseVolume,
             "solver": node.solver,
             "iterations": node.iterations or None,
+            "matchGain": node.matchGain,
             "extras": [extra for extra, wanted in chosen if wanted],
         }
 
@@ -420,7 +431,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onPreviewButton(self):
         node = self._parameterNode
         try:
-            examination = self.logic.examinationOf(node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)
+            examination = self.examination()
         except LIPCARError as error:
             self.onError(error)
             return
@@ -630,18 +641,19 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                 logging.info(error)
         importlib.invalidate_caches()
 
-    def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None):
+    def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None, matchGain=True):
         """The checked inputs; kept until one of them changes, so that Apply need not check again what was checked.
 
         Raises LIPCARError where they do not fit.
         """
         from LIPCARLib.mrml import examination_of
 
-        key = [stateOf(volume) for volume in (lowdoseVolume, predoseVolume, highdoseVolume)]
+        volumes = lowdoseVolume, predoseVolume, highdoseVolume
+        key = [matchGain, *(stateOf(volume) for volume in volumes)]
         if self._checked[0] != key:
             self._checked = (None, None)  # two examinations at once may be gigabytes
             with slicer.util.WaitCursor():
-                self._checked = key, examination_of(lowdoseVolume, predoseVolume, highdoseVolume)
+                self._checked = key, examination_of(*volumes, match_gain=matchGain)
         return self._checked[1]
 
     def forgetInputs(self):
@@ -672,6 +684,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         highdoseVolume=None,
         solver="proximal",
         iterations=None,
+        matchGain=True,
         slices=(0, None),
         extras=(),
         charts=True,
@@ -685,6 +698,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
+        :param matchGain: whether to bring the pre-dose volume to the receiver gain of the low-dose volume.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
         :param charts: whether to make the convergence plot and, with a reference, the table of metrics.
@@ -705,7 +719,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from LIPCARLib.model import load_model
         from LIPCARLib.reconstruction import reconstruct
 
-        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume)
+        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchGain)
         examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
         loaded = load_model(model or default_model(predoseVolume is not None))
         steps = reconstruct(

@@ -90,6 +90,9 @@ def enhance(
     ] = None,
     device: DeviceOption = "auto",
     slice_axis: Annotated[str | None, typer.Option(help="i, j or k; default: the acquired slices.")] = None,
+    match_gain: Annotated[
+        bool, typer.Option(help="Bring the pre-dose image to the low-dose image's receiver gain where they differ.")
+    ] = True,
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
     prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
     dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
@@ -106,7 +109,7 @@ def enhance(
     if slice_axis is not None and slice_axis not in AXES:
         raise LIPCARError(f"The slice axis is '{slice_axis}'; expected one of: {', '.join(AXES)}.")
     axis = None if slice_axis is None else AXES.index(slice_axis)
-    examination = Examination.read(lowdose, predose, highdose, axis)
+    examination = Examination.read(lowdose, predose, highdose, axis, match_gain)
     _enhance(
         examination,
         _load(model, predose is not None),

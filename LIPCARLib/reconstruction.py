@@ -174,6 +174,7 @@ def reconstruct(
         "solver": solver,
         "iterations": iterations,
         "scale": examination.scale,
+        "predose_gain": examination.predose_gain,
         "noise_floor": floor,
         "slice_axis": examination.slice_axis,
         "slices": f"{examination.first_slice + 1}-{examination.first_slice + total} of {examination.slices_in_all}",

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from LIPCARLib import examination as examination_module
 from LIPCARLib import images as images_module
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale
+from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale, gain_ratio
 from LIPCARLib.images import Grid, check_output, read_image, write_files, write_image
+from LIPCARLib.phantom import simulate
 
 BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
 
@@ -401,12 +402,42 @@ def test_no_alarm_where_enhancement_outweighs_darkening() -> None:
     assert len(swap_notices(image_of(low), image_of(pre))) == 1
 
 
-@pytest.mark.parametrize(("gain", "odd"), [(0.7, True), (0.85, False), (1.2, False), (1.5, True)])
-def test_odd_gain_is_noticed(gain: float, odd: bool) -> None:
+@pytest.mark.parametrize("gain", [0.85, 0.95, 1.0, 1.05, 1.2])
+def test_the_predose_image_is_brought_to_the_gain_of_the_lowdose_image(gain: float) -> None:
     low, pre = pair()
-    notices = Examination.from_images(low * gain, pre).notices
-    assert len(notices) == odd
-    assert all(f"{gain:.2f} times as bright" in notice for notice in notices)
+    plain = Examination.from_images(low, pre)
+    found = Examination.from_images(low * gain, pre)
+    assert found.predose_gain == pytest.approx(gain, rel=0.005)
+    np.testing.assert_allclose(found.predose / found.scale, plain.predose / plain.scale, rtol=0.006)
+    assert len(found.notices) == (gain != 1)
+    assert all(f"{gain:.2f} times as bright" in notice for notice in found.notices)
+    as_it_is = Examination.from_images(low * gain, pre, match_gain=False)
+    assert as_it_is.predose_gain == 1
+    np.testing.assert_array_equal(as_it_is.predose, plain.predose)
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.5])
+def test_an_odd_gain_is_noticed_and_left_alone(gain: float) -> None:
+    low, pre = pair()
+    found = Examination.from_images(low * gain, pre)
+    assert f"{gain:.2f} times as bright" in found.notices[0] and "0.8 to 1.25 is expected" in found.notices[0]
+    assert found.predose_gain == 1
+
+
+@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("anatomy", ["rat", "human", "shapes"])
+def test_the_gain_of_simulated_sessions_is_found(anatomy: str, index: int) -> None:
+    simulated = simulate(11, index, slices=3, size=96, anatomy=anatomy)
+    gains = simulated.parameters["gains"]
+    assert gain_ratio(simulated.predose, simulated.lowdose) == pytest.approx(gains[1] / gains[0], rel=0.03)
+
+
+def test_the_lowest_peak_counts() -> None:
+    """Half of the tissue enhances by a fifth, more of it than does not: the rest tells the gain."""
+    pre = head(2)
+    low = head(1) * np.float32(1.08)
+    low[:, :55] *= 1.2
+    assert gain_ratio(pre, low) == pytest.approx(1.08, rel=0.01)
 
 
 def test_nothing_in_common_is_noticed() -> None:
@@ -446,7 +477,7 @@ def test_predose_on_another_grid_is_resampled() -> None:
     turned = (np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle), 0, 0, 0, 1)
     predose_grid = Grid((90, 90, 40), (0.8, 0.8, 1.5), (-30.0, -35.0, -15.0), turned)
     lowdose, predose = smooth(lowdose_grid) * 1.05, smooth(predose_grid)
-    examination = Examination.from_images(lowdose, predose, predose * 1.1)
+    examination = Examination.from_images(lowdose, predose, predose * 1.1, match_gain=False)
     assert examination.predose is not None and examination.highdose is not None
     # h^2/8 times the second derivatives of the three waves: about 0.3 of 500
     np.testing.assert_allclose(examination.predose, examination.lowdose / 1.05, atol=0.5)
@@ -476,7 +507,7 @@ def test_partly_covered_and_apart() -> None:
     low, pre = oblique_image((6, 40, 40)), oblique_image((6, 40, 40), seed=1)
     pre.SetDirection(low.GetDirection())
     pre.SetOrigin(low.TransformIndexToPhysicalPoint((10, 0, 0)))
-    examination = Examination.from_images(low, pre)
+    examination = Examination.from_images(low, pre, match_gain=False)
     assert "origin" in examination.notices[0] and "the 25" in examination.notices[0]
     np.testing.assert_allclose(examination.predose[:, :, 10:], array_of(pre)[:, :, :-10], rtol=1e-4)
     assert not examination.predose[:, :, :10].any()
