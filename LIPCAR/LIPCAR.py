@@ -338,6 +338,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             apart = [volume for volume in others if grid_differences(volume, node.lowdoseVolume)]
             self.ui.resampleButton.visible = bool(apart)
             self.ui.checkLabel.text = self.summary(examination, bool(others))
+            for spinBox in (self.ui.firstSliceSpinBox, self.ui.lastSliceSpinBox):
+                spinBox.maximum = len(examination.lowdose)
         self.updateButtons()
 
     def examination(self):
@@ -438,7 +440,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from LIPCARLib.views import slice_on_screen
 
         shown = slice_on_screen(node.lowdoseVolume, examination.slice_axis)
-        options = {**self.options(), "slices": (shown, shown + 1), "extras": [], "charts": False}
+        options = {**self.options(), "slices": (shown, shown + 1), "extras": [], "isPreview": True}
         self.compute(node.previewVolume, options, self.onPreviewDone)
 
     def compute(self, outputVolume, options, doneCallback):
@@ -483,7 +485,6 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.messageLabel.text = _("Canceled; no volume was changed.")
         else:
             parameters, result = self.logic.getParameterNode(), self.logic.lastResult
-            previewVolume.SetName(_("LIPCAR preview"))
             parameters.previewVolume = previewVolume
             text = _("Preview of slice {slice} in {one}. All slices will take about {all} on {device}.")
             number, count = result.provenance["slices"].split("-")[0], int(result.provenance["slices"].split()[-1])
@@ -687,7 +688,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         matchGain=True,
         slices=(0, None),
         extras=(),
-        charts=True,
+        isPreview=False,
         progressCallback=None,
         doneCallback=None,
         errorCallback=None,
@@ -701,7 +702,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param matchGain: whether to bring the pre-dose volume to the receiver gain of the low-dose volume.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
-        :param charts: whether to make the convergence plot and, with a reference, the table of metrics.
+        :param isPreview: whether to leave out the convergence plot and, with a reference, the table of metrics.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
         :param errorCallback: is given what was raised later; unsuitable input raises LIPCARError here and now.
@@ -734,7 +735,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         volumes = {"lowdose": lowdoseVolume, "predose": predoseVolume, "highdose": highdoseVolume}
         self.notices = examination.notices
         self._run = _Run(
-            self._delivered(steps, examination, volumes, outputVolume, list(extras), charts),
+            self._delivered(steps, examination, volumes, outputVolume, list(extras), isPreview),
             [*inputs, outputVolume],
             progressCallback or (lambda progress: None),
             doneCallback or (lambda node: None),
@@ -745,19 +746,24 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self._timer.start(0)
 
-    def _delivered(self, steps, examination, volumes, outputVolume, extras, charts):
+    def _delivered(self, steps, examination, volumes, outputVolume, extras, isPreview):
         """The engine's progress, step by step; at the end the result goes into the scene in one go and is returned."""
         from LIPCARLib.evaluation import examination_metrics
         from LIPCARLib.mrml import add_convergence, add_metrics, add_volumes
+        from LIPCARLib.reconstruction import Progress, mapped
 
         result = yield from steps
-        metrics = examination_metrics(examination, result) if charts and examination.highdose is not None else None
+        self.lastResult = result
+        if isPreview:
+            return add_volumes(examination, result, output=outputVolume, name=_("LIPCAR preview"), **volumes)
+        metrics = None
+        if examination.highdose is not None:
+            finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
+            metrics = yield from mapped(examination_metrics(examination, result), lambda nothing: finished)
         output = add_volumes(examination, result, output=outputVolume, extras=extras, **volumes)
-        if charts:
-            add_convergence(result.objective, output)
+        add_convergence(result.objective, output)
         if metrics:
             add_metrics(metrics, examination.first_slice, output)
-        self.lastResult = result
         return output
 
     def exportDicom(self, outputVolume, parentFolder):

@@ -9,8 +9,9 @@ from .errors import LIPCARError
 BYTES_PER_PIXEL = 2000
 """Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch. Measured as resident
 set on a CPU: 1.6 to 1.85 kB for batches of 1 to 8 slices."""
-CPU_PIXELS = 4 * 256 * 256
-"""Larger batches were measured to bring a CPU nothing; a small one keeps memory flat and cancelling prompt."""
+CPU_PIXELS = 256 * 256
+"""One slice of that size at a time: batches of 2 and 4 were no faster on 2 cores (7.3 and 7.5 to 7.7 s against 7.5 to
+7.9 s for the sample), and a step of one slice takes a quarter of the time, which a panel that waits for it shows."""
 GPU_PIXELS = 64 * 256 * 256
 FREE_SHARE = 0.6
 """Of the free memory: other programs (Slicer's own rendering among them) need some too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ from . import metrics
 from .examination import Examination
 from .reconstruction import Result
 
+Metrics = dict[str, dict[str, list[float | None]]]
+"""By image, by score ("ssim", "psnr", "rmse"), a number for each slice."""
+
 
 def slice_metrics(
     images: Mapping[str, np.ndarray], reference: np.ndarray, scale: float
-) -> dict[str, dict[str, list[float | None]]]:
-    """SSIM, PSNR and RMSE of every slice of some volumes against a reference.
+) -> Generator[None, None, Metrics]:
+    """SSIM, PSNR and RMSE of every slice of some volumes against a reference; yields after each slice.
 
     Args:
         images: (S, H, W) by name, in intensity units.
@@ -28,7 +31,7 @@ def slice_metrics(
         For each name "ssim", "psnr" (dB) and "rmse" (model scale), S numbers each; None where a value does not
         exist (slices smaller than SSIM's window, PSNR of equal slices).
     """
-    table: dict[str, dict[str, list[float | None]]] = {}
+    table: Metrics = {}
     for name, image in images.items():
         scores: dict[str, list[float | None]] = {"ssim": [], "psnr": [], "rmse": []}
         for x, y in zip(image, reference, strict=True):  # one by one: SSIM's moments of a big volume fill gigabytes
@@ -36,11 +39,12 @@ def slice_metrics(
             scores["ssim"].append(_finite(metrics.ssim(x, y)) if min(x.shape[-2:]) >= metrics.WINDOW else None)
             scores["psnr"].append(_finite(metrics.psnr(x, y)))
             scores["rmse"].append(_finite(metrics.rmse(x, y)))
+            yield
         table[name] = scores
     return table
 
 
-def examination_metrics(examination: Examination, result: Result) -> dict[str, dict[str, list[float | None]]]:
+def examination_metrics(examination: Examination, result: Result) -> Generator[None, None, Metrics]:
     """:func:`slice_metrics` of pre-dose (where there is one), low-dose, prior and LIP-CAR against the high dose."""
     if examination.highdose is None:
         raise ValueError("the examination has no high-dose reference")

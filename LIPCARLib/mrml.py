@@ -115,6 +115,7 @@ def add_volumes(
     extras: Collection[str] = (),
     predose: VolumeNode | None = None,
     highdose: VolumeNode | None = None,
+    name: str | None = None,
 ) -> VolumeNode:
     """Put a result into the scene where the low-dose volume is: same geometry, parent transform and study.
 
@@ -128,6 +129,7 @@ def add_volumes(
         extras: of EXTRAS, which volumes to add beside the output. It refers to them (node references
             "LIPCAR.<extra>"), and a later result in the same output updates them.
         predose, highdose: the other volumes of the examination, which share the window.
+        name: of a new output; None for the low-dose volume's with OUTPUT_NAME.
 
     Returns:
         The output node. Its attributes "LIPCAR.<key>", and those of the extra volumes, tell how it was made; its
@@ -145,7 +147,7 @@ def add_volumes(
     extra_voxels = {extra: _as_node(examination.to_image(array)) for extra, array in arrays.items()}
     scene = lowdose.GetScene()
     if output is None:
-        output = _new_volume(scene, f"{lowdose.GetName()} {OUTPUT_NAME}")
+        output = _new_volume(scene, name or f"{lowdose.GetName()} {OUTPUT_NAME}")
     first = tuple(examination.first_slice if axis == examination.slice_axis else 0 for axis in range(3))
     provenance = {**result.provenance, "notices": " ".join(examination.notices)}
     _fill(output, voxels, lowdose, first, provenance)

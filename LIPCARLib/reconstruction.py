@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class Result:
 
 
 Reconstruction = Generator[Progress, None, Result]
+Yielded, Returned = TypeVar("Yielded"), TypeVar("Returned")
 
 
 def reconstruct(
@@ -143,7 +144,7 @@ def reconstruct(
                 data_consistency,
                 around_prior,
             )
-            batches.append((yield from _mapped(steps, partial(progress, first, count))))
+            batches.append((yield from mapped(steps, partial(progress, first, count))))
             first = chosen.stop
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -204,11 +205,11 @@ def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> Forward
     return lambda highdose, predose: (forward_operator(highdose, predose).square() + floor**2).sqrt()
 
 
-def complete(reconstruction: Reconstruction, report: Callable[[Progress], None] | None = None) -> Result:
-    """Run a reconstruction to its end, handing every progress to `report`."""
+def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielded], None] | None = None) -> Returned:
+    """Run a reconstruction, or another generator, to its end, handing every progress to `report`."""
     while True:
         try:
-            progress = next(reconstruction)
+            progress = next(steps)
         except StopIteration as stop:
             return stop.value
         if report is not None:
@@ -261,6 +262,7 @@ def _solve_batch(
     predose = _to_device(examination.predose, chosen, scale, device) if model.uses_predose else None
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
+    yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
     regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
     problem = Objective(forward_operator, lowdose, regularizer, alpha, predose)
     steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
@@ -285,16 +287,16 @@ def _solve_batch(
     )
 
 
-def _mapped(
-    steps: Generator[float, None, _Batch], convert: Callable[[float], Progress]
-) -> Generator[Progress, None, _Batch]:
+def mapped(
+    steps: Generator[Any, None, Returned], convert: Callable[[Any], Yielded]
+) -> Generator[Yielded, None, Returned]:
     """The same generator with every yielded value converted."""
     while True:
         try:
-            part = next(steps)
+            value = next(steps)
         except StopIteration as stop:
             return stop.value
-        yield convert(part)
+        yield convert(value)
 
 
 def _to_device(array: np.ndarray, chosen: slice, scale: float, device: torch.device) -> Tensor:

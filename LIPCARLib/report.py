@@ -11,7 +11,7 @@ import numpy as np
 from .errors import LIPCARError
 from .evaluation import examination_metrics, shown_images
 from .examination import Examination
-from .reconstruction import Result
+from .reconstruction import Result, complete
 
 TITLES = {
     "predose": "pre-dose",
@@ -39,7 +39,7 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
         "residual_rms": result.residual_rms,
     }
     if examination.highdose is not None:
-        report["metrics"] = examination_metrics(examination, result)
+        report["metrics"] = complete(examination_metrics(examination, result))
     return report
 
 

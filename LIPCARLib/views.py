@@ -13,6 +13,8 @@ LAYOUT = 57310
 """Number of the layout for no image; that for n images is n more. Slicer's own are below a thousand."""
 TAG = "LIPCAR{}"
 """Names of the views."""
+GROUP = 57310
+"""Views of one group are linked with each other and with no others."""
 
 
 def slice_on_screen(volume: VolumeNode, slice_axis: int) -> int:
@@ -51,10 +53,13 @@ def show_side_by_side(images: Sequence[tuple[str, VolumeNode]], volume: VolumeNo
         composite.SetLinkedControl(False)  # until all are set up: what is set for one shall stay with it
         composite.SetBackgroundVolumeID(image.GetID())
         composite.SetForegroundVolumeID(None)
+        slice_node.SetViewGroup(GROUP)
         slice_node.SetOrientation(orientation)
         slice_node.RotateToVolumePlane(volume)
+    slicer.app.processEvents()  # a new view's slider sets the offset to its own start, once it is shown
+    for widget in widgets:
         widget.fitSliceToBackground()
-        slice_node.JumpSliceByOffsetting(*center)
+        widget.mrmlSliceNode().JumpSliceByOffsetting(*center)
     for widget in widgets:
         widget.mrmlSliceCompositeNode().SetLinkedControl(True)
         widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)

@@ -53,7 +53,7 @@ def run(experiment: Experiment, folders: list[Path], output: Path | None = None)
 def test_slice_metrics_are_in_model_scale() -> None:
     rng = np.random.default_rng(0)
     x, y = (rng.random((3, 20, 20), dtype=np.float32) * 500 for _ in range(2))
-    scores = slice_metrics({"x": x}, y, scale=1000)["x"]
+    scores = complete(slice_metrics({"x": x}, y, scale=1000))["x"]
     for z in range(3):
         assert scores["rmse"][z] == pytest.approx(np.sqrt(np.mean((x[z] - y[z]) ** 2)) / 1000, rel=1e-5)
         expected = peak_signal_noise_ratio(y[z] / 1000, x[z] / 1000, data_range=1)
@@ -62,7 +62,7 @@ def test_slice_metrics_are_in_model_scale() -> None:
 
 def test_scores_that_do_not_exist_are_none() -> None:
     tiny = np.ones((1, 5, 5), np.float32)
-    assert slice_metrics({"x": tiny}, tiny, 1.0)["x"] == {"ssim": [None], "psnr": [None], "rmse": [0.0]}
+    assert complete(slice_metrics({"x": tiny}, tiny, 1.0))["x"] == {"ssim": [None], "psnr": [None], "rmse": [0.0]}
 
 
 def test_report_and_picture_of_an_examination(examination: Examination, model: Model) -> None:

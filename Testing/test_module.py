@@ -179,7 +179,7 @@ class Widget:
         self.items: list[tuple[str, Any]] = []
         self.text = self.toolTip = self.format = ""
         self.visible = self.enabled = True
-        self.value = self.currentIndex = 0
+        self.value = self.currentIndex = self.maximum = 0
 
     def connect(self, signal: str, slot: Callable[..., None]) -> None:
         self.slots.append(slot)
