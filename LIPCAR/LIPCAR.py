@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import logging
 import math
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,11 +51,13 @@ TORCH_VERSIONS = ">=2.5,<3"
 HOW_TO_GET = {
     "torch": _(
         "LIPCAR needs PyTorch, which is not installed. Install the PyTorch extension in the Extensions Manager, "
-        "restart Slicer and click Apply again: it will offer to install PyTorch."
+        "restart Slicer and click Apply again: it will offer to install PyTorch. Without a network, install it from "
+        "local files: see Offline installation in LIPCAR's README."
     ),
     "safetensors": _(
         "LIPCAR needs the Python package safetensors, which is not installed. Click Apply again and accept, or type "
-        "slicer.util.pip_install('safetensors') in the Python console."
+        "slicer.util.pip_install('safetensors') in the Python console. Without a network, install it from local files: "
+        "see Offline installation in LIPCAR's README."
     ),
 }
 SLOT_SECONDS = 0.03
@@ -152,6 +155,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartImportEvent, self.onSceneStart)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEnd)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEnd)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self._connections = [
             (self._checkTimer, "timeout()", self.checkInputs),
             (self.ui.applyButton, "clicked()", self.onApplyButton),
@@ -191,6 +195,13 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEnd(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        """A selector whose volume goes takes another one, whichever it is; here it shall take none."""
+        for role in ("lowdose", "predose", "highdose", "output"):
+            if self._parameterNode and getattr(self._parameterNode, f"{role}Volume") is node:
+                setattr(self._parameterNode, f"{role}Volume", None)
 
     # Parameters
 
@@ -324,7 +335,10 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def checkInputs(self):
         """Say in words whether the inputs fit, before anybody clicks Apply."""
         node = self._parameterNode
-        if node is None or node.lowdoseVolume is None or self.logic.isRunning() or self.missingForApply():
+        if node is None or node.lowdoseVolume is None or self.missingForApply():
+            return
+        if self.logic.isRunning():
+            self._checkTimer.start()  # later
             return
         from LIPCARLib.mrml import grid_differences
 
@@ -406,6 +420,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.previewButton.enabled = not missing and not running
         ready = _("Compute the slice on screen alone, and estimate the time for the volume.")
         self.ui.previewButton.toolTip = "\n".join(missing) or ready
+        if not running and any(self._inputs) and not self.ui.checkLabel.text:
+            self._checkTimer.start()
         self.updateResults()
 
     def options(self):
@@ -640,7 +656,11 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                     pip_ensure(load_requirements(_FOLDER / "Resources" / "requirements.txt"), requester="LIPCAR")
             except (ImportError, RuntimeError) as error:  # no such extension, an older Slicer, or the user declined
                 logging.info(error)
-        importlib.invalidate_caches()
+            except subprocess.CalledProcessError as error:  # pip failed, for want of a network most often
+                logging.error(error)
+            importlib.invalidate_caches()
+            if package in self.missingPackages():
+                return  # without it the others are of no use
 
     def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None, matchGain=True):
         """The checked inputs; kept until one of them changes, so that Apply need not check again what was checked.

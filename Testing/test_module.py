@@ -506,6 +506,11 @@ def test_packages_are_asked_for_where_they_come_from(logic: Any, monkeypatch: py
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     monkeypatch.setattr(logic, "missingPackages", lambda: ["torch", "safetensors"])
     logic.installDependencies()
+    assert [type(one) for one in asked] == [dict]  # torch was not installed: no use to ask for more
+    asked.clear()
+    missing = iter([["torch", "safetensors"], ["safetensors"], []])
+    monkeypatch.setattr(logic, "missingPackages", lambda: next(missing))
+    logic.installDependencies()
     assert asked == [
         {"askConfirmation": True, "torchVersionRequirement": ">=2.5,<3"},
         (["safetensors>=0.4"], "LIPCAR"),
