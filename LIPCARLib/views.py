@@ -9,8 +9,10 @@ import slicer
 
 from .mrml import VolumeNode, slice_at, slice_center, slice_normal
 
-LAYOUT = 57310
-"""Number of the layout for no image; that for n images is n more. Slicer's own are below a thousand."""
+LAYOUT = 57300
+"""Number of the first layout; those for c columns of n images are 10 c + n more. Slicer's own are below a thousand."""
+VIEW_WIDTH = 300
+"""Pixels that the controls of a slice view need; with more views in a row the window would grow."""
 TAG = "LIPCAR{}"
 """Names of the views."""
 GROUP = 57310
@@ -42,9 +44,11 @@ def show_side_by_side(images: Sequence[tuple[str, VolumeNode]], volume: VolumeNo
     normal = [abs(value) for value in slice_normal(volume, slice_axis)]
     orientation = ("Sagittal", "Coronal", "Axial")[normal.index(max(normal))]
     manager = slicer.app.layoutManager()
-    layout, number = manager.layoutLogic().GetLayoutNode(), LAYOUT + len(images)
+    layout = manager.layoutLogic().GetLayoutNode()
+    columns = columns_for(len(images), manager.viewport().width)
+    number = LAYOUT + 10 * columns + len(images)
     if not layout.IsLayoutDescription(number):
-        layout.AddLayoutDescription(number, layout_of(len(images)))
+        layout.AddLayoutDescription(number, layout_of(len(images), columns))
     layout.SetViewArrangement(number)
     widgets: list[Any] = [manager.sliceWidget(TAG.format(index + 1)) for index in range(len(images))]
     for widget, (label, image) in zip(widgets, images, strict=True):
@@ -65,8 +69,15 @@ def show_side_by_side(images: Sequence[tuple[str, VolumeNode]], volume: VolumeNo
         widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)
 
 
-def layout_of(count: int) -> str:
-    """Slicer's description of a layout of slice views: up to three in one row, more in two."""
+def columns_for(count: int, width: int) -> int:
+    """How many views to put side by side: up to three, as many as fit into `width` pixels, in rows of like length."""
+    most = min(count, 3, max(1, width // VIEW_WIDTH))
+    rows = -(-count // most)
+    return -(-count // rows)
+
+
+def layout_of(count: int, columns: int) -> str:
+    """Slicer's description of a layout of slice views in rows."""
     views = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{TAG.format(number)}">'
         '<property name="orientation" action="default">Axial</property>'
@@ -74,7 +85,6 @@ def layout_of(count: int) -> str:
         '<property name="viewcolor" action="default">#4A90B8</property></view></item>'
         for number in range(1, count + 1)
     ]
-    width = count if count <= 3 else (count + 1) // 2
-    rows = ["".join(views[start : start + width]) for start in range(0, count, width)]
+    rows = ["".join(views[start : start + columns]) for start in range(0, count, columns)]
     items = "".join(f'<item><layout type="horizontal">{row}</layout></item>' for row in rows)
     return f'<layout type="vertical">{items}</layout>'

@@ -387,6 +387,17 @@ def test_process_gives_what_the_engine_gives(slicer: Any, logic: Any, lowdose: A
     assert output.GetAttribute("LIPCAR.model") == "random-lowdose"
 
 
+def test_the_snippets_of_the_readme_run(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python slicer\n(.*?)```", text, re.DOTALL)
+    assert len(snippets) == 2
+    names = {"lowdoseVolume": lowdose, "predoseVolume": predose}
+    for code in snippets:
+        exec(compile(code, "README.md", "exec"), names)
+    assert volumes(slicer)[:2] == ["low", "low simulated high dose"]
+    assert "low simulated high dose_1 prior" in volumes(slicer)
+
+
 def test_the_event_loop_carries_a_computation_on(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
     seen, done = [], []
     logic.start(lowdose, predose, device="cpu", progressCallback=seen.append, doneCallback=done.append)
@@ -665,6 +676,19 @@ def test_volumes_that_say_what_they_are_are_proposed(slicer: Any, panel: Any) ->
     assert parameters.predoseVolume is nodes["Rat pre-dose"]
     assert parameters.lowdoseVolume is nodes["rat_LowDose"]
     assert parameters.highdoseVolume is None
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "columns"), [(2, 900, 2), (3, 1000, 3), (4, 1000, 2), (5, 1000, 3), (5, 700, 2), (5, 100, 1)]
+)
+def test_views_fit_side_by_side(slicer: Any, count: int, width: int, columns: int) -> None:
+    from LIPCARLib.views import columns_for, layout_of
+
+    assert columns_for(count, width) == columns
+    layout = ET.fromstring(layout_of(count, columns))
+    tags = [view.get("singletontag") for view in layout.iter("view")]
+    assert tags == [f"LIPCAR{number}" for number in range(1, count + 1)]
+    assert max(len(row.findall("item")) for row in layout.iter("layout") if row.get("type") == "horizontal") == columns
 
 
 def test_leaving_the_panel_does_not_stop_the_computation(slicer: Any, panel: Any, lowdose: Any) -> None:
