@@ -789,7 +789,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def exportDicom(self, outputVolume, parentFolder):
         """Write a result as a DICOM MR series into a new folder there, which is returned."""
-        from LIPCARLib.dicom import write_series
+        from LIPCARLib.dicom import new_folder, series_files
+        from LIPCARLib.images import write_files
         from LIPCARLib.mrml import dicom_header, image_of, provenance_of, related
 
         provenance = provenance_of(outputVolume)
@@ -805,7 +806,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         header = None if source is None else dicomFileOf(source) or dicom_header(source)
         image = image_of(outputVolume, outputVolume.GetName())
         first = int(provenance["slices"].split("-")[0])
-        write_series(folder, image, int(provenance["slice_axis"]), provenance, header, first)
+        with new_folder(folder):
+            write_files(series_files(folder, image, int(provenance["slice_axis"]), provenance, header, first))
         return folder
 
     def isRunning(self):

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from . import __version__
 from .errors import LIPCARError
-from .images import Grid, write_files
+from .images import Grid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,25 +83,6 @@ def series_files(
         )
         for index, pixels in enumerate(slices)
     }
-
-
-def write_series(
-    folder: Path,
-    image: sitk.Image,
-    slice_axis: int,
-    provenance: Mapping[str, Any],
-    header: Dataset | Path | None = None,
-    first_number: int = 1,
-) -> int:
-    """Write what `series_files` makes into a `new_folder`, all or none; returns the number of files.
-
-    Raises:
-        LIPCARError: as these two do.
-    """
-    with new_folder(folder):
-        files = series_files(folder, image, slice_axis, provenance, header, first_number)
-        write_files(files)
-    return len(files)
 
 
 @contextmanager

@@ -35,13 +35,29 @@ def slice_metrics(
     for name, image in images.items():
         scores: dict[str, list[float | None]] = {"ssim": [], "psnr": [], "rmse": []}
         for x, y in zip(image, reference, strict=True):  # one by one: SSIM's moments of a big volume fill gigabytes
-            x, y = _tensor(x[None], scale), _tensor(y[None], scale)
-            scores["ssim"].append(_finite(metrics.ssim(x, y)) if min(x.shape[-2:]) >= metrics.WINDOW else None)
-            scores["psnr"].append(_finite(metrics.psnr(x, y)))
-            scores["rmse"].append(_finite(metrics.rmse(x, y)))
+            for values, value in zip(scores.values(), compare_slice(x, y, scale), strict=True):
+                values.append(value)
             yield
         table[name] = scores
     return table
+
+
+def compare_slice(
+    image: np.ndarray, reference: np.ndarray, scale: float, mask: np.ndarray | None = None
+) -> tuple[float | None, float | None, float | None]:
+    """SSIM, PSNR (dB) and RMSE of one slice in model scale; None where a value does not exist.
+
+    Args:
+        image, reference: (H, W), in intensity units.
+        scale: of the examination.
+        mask: (H, W), boolean; None for the whole slice.
+    """
+    x, y = (torch.from_numpy(one[None, None] / np.float32(scale)) for one in (image, reference))
+    inside = None if mask is None else torch.from_numpy(mask)[None, None]
+    similarity = None
+    if min(x.shape[-2:]) >= metrics.WINDOW:
+        similarity = _finite(metrics.ssim(x, y, mask=inside))
+    return similarity, _finite(metrics.psnr(x, y, mask=inside)), _finite(metrics.rmse(x, y, inside))
 
 
 def examination_metrics(examination: Examination, result: Result) -> Generator[None, None, Metrics]:
@@ -55,10 +71,6 @@ def shown_images(examination: Examination, result: Result) -> dict[str, np.ndarr
     """What one compares, in the order of the paper's Figure 2: predose, lowdose, prior, lip-car."""
     images = {"lowdose": examination.lowdose, "prior": result.prior, "lip-car": result.highdose}
     return images if examination.predose is None else {"predose": examination.predose, **images}
-
-
-def _tensor(volume: np.ndarray, scale: float) -> Tensor:
-    return torch.from_numpy(volume / np.float32(scale))[:, None]
 
 
 def _finite(value: Tensor) -> float | None:

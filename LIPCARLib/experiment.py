@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch import Tensor
 
-from . import __version__, metrics
+from . import __version__
 from .anatomy import BRAIN_TISSUES, Tissue
 from .cohort import Subject, read_subject
 from .errors import LIPCARError
+from .evaluation import compare_slice
 from .examination import Examination
 from .images import write_files
 from .model import Model
@@ -277,12 +276,11 @@ def score_slices(subject: Subject, images: dict[str, np.ndarray]) -> list[Score]
             if target is None:
                 continue
             for index in range(len(image)):
-                x, y = (_tensor(volume[index : index + 1], scale) for volume in (image, target))
                 for region, mask in regions.items():
-                    inside = None if mask is None else torch.from_numpy(mask[index])[None, None]
-                    if inside is not None and not bool(inside.any()):
-                        continue
-                    rows.append(Score(subject.name, index, method, reference, region, *_scores(x, y, inside)))
+                    inside = None if mask is None else mask[index]
+                    if inside is None or inside.any():
+                        values = compare_slice(image[index], target[index], scale, inside)
+                        rows.append(Score(subject.name, index, method, reference, region, *values))
     return rows
 
 
@@ -328,13 +326,6 @@ def _regions(subject: Subject) -> dict[str, np.ndarray | None]:
         "tumor": labels == Tissue.TUMOR,
     }
     return {"image": None, **{region: mask for region, mask in found.items() if mask.any()}}
-
-
-def _scores(x: Tensor, y: Tensor, mask: Tensor | None) -> tuple[float | None, float | None, float | None]:
-    similarity = None
-    if min(x.shape[-2:]) >= metrics.WINDOW:
-        similarity = _finite(metrics.ssim(x, y, mask=mask))
-    return similarity, _finite(metrics.psnr(x, y, mask=mask)), _finite(metrics.rmse(x, y, mask))
 
 
 def _dose_fraction(experiment: Experiment, folder: Path) -> float | None:
@@ -383,11 +374,3 @@ def _read_record(path: Path, digest: str) -> SubjectResult | None:
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut short, or of another version
         return None
-
-
-def _tensor(volume: np.ndarray, scale: float) -> Tensor:
-    return torch.from_numpy(volume / np.float32(scale))[:, None]
-
-
-def _finite(value: Tensor) -> float | None:
-    return value.item() if math.isfinite(value.item()) else None

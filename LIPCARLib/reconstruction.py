@@ -46,7 +46,19 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Result:
+class _Batch:
+    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice."""
+
+    highdose: np.ndarray
+    prior: np.ndarray
+    data_consistency: np.ndarray | None
+    objective: list[list[float]]
+    residual_rms: list[float]
+    network_evaluations: list[int]
+
+
+@dataclass(frozen=True)
+class Result(_Batch):
     """What came out. Arrays are (S, H, W) float32 like `Examination.lowdose`, in its intensity units.
 
     Attributes:
@@ -60,12 +72,6 @@ class Result:
         provenance: how it was made; plain values, ready for a report or an image header.
     """
 
-    highdose: np.ndarray
-    prior: np.ndarray
-    data_consistency: np.ndarray | None
-    objective: list[list[float]]
-    residual_rms: list[float]
-    network_evaluations: list[int]
     seconds: float
     provenance: dict[str, Any]
 
@@ -230,18 +236,6 @@ def _check(examination: Examination, model: Model, alpha: float, solver: str, it
             "pre-dose input."
         )
     return iterations
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """A batch's part of the :class:`Result`."""
-
-    highdose: np.ndarray
-    prior: np.ndarray
-    data_consistency: np.ndarray | None
-    objective: list[list[float]]
-    residual_rms: list[float]
-    network_evaluations: list[int]
 
 
 def _solve_batch(

@@ -9,10 +9,10 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib import dicom
-from LIPCARLib.dicom import write_series
+from LIPCARLib.dicom import new_folder, series_files
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.examination import Examination
-from LIPCARLib.images import Grid, read_image, series_file
+from LIPCARLib.images import Grid, read_image, series_file, write_files
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -33,7 +33,11 @@ def oblique(shape: tuple[int, ...] = (4, 5, 6)) -> sitk.Image:
 
 def export(folder: Path, examination: Examination, header: Path | None = None) -> int:
     image = examination.to_image(examination.lowdose)
-    return write_series(folder, image, examination.slice_axis, PROVENANCE, header, examination.first_slice + 1)
+    first = examination.first_slice + 1
+    with new_folder(folder):
+        files = series_files(folder, image, examination.slice_axis, PROVENANCE, header, first)
+        write_files(files)
+    return len(files)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -89,9 +93,7 @@ def test_patient_and_study_are_those_of_the_lowdose_series(tmp_path: Path) -> No
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.PatientName, ds.PatientID, ds.StudyDescription, ds.SeriesNumber = "Müller^Jürgen", "p7", "head", 4
     ds.save_as(source)
-    write_series(
-        tmp_path / "high", examination.to_image(examination.lowdose), examination.slice_axis, PROVENANCE, source
-    )
+    export(tmp_path / "high", examination, source)
     made = pydicom.dcmread(tmp_path / "high" / "0001.dcm")
     for keyword in ("PatientName", "PatientID", "StudyDescription", "StudyInstanceUID", "FrameOfReferenceUID"):
         assert made[keyword].value == ds[keyword].value
@@ -105,17 +107,15 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LIPCARError, match="not empty"):
         export(tmp_path, examination)
     with pytest.raises(LIPCARError, match="is a file"):
-        write_series(
-            tmp_path / "note.txt", examination.to_image(examination.lowdose), examination.slice_axis, PROVENANCE
-        )
+        export(tmp_path / "note.txt", examination)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
 def test_a_failure_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(files: object) -> None:
+    def failing(*arguments: object) -> None:
         raise LIPCARError("disk full")
 
-    monkeypatch.setattr(dicom, "write_files", failing)
+    monkeypatch.setattr(dicom, "_slice_file", failing)
     examination = Examination.from_images(oblique())
     with pytest.raises(LIPCARError, match="disk full"):
         export(tmp_path / "new", examination)
