@@ -124,7 +124,7 @@ class LIPCARParameterNode:
     solver: Annotated[str, Choice(SOLVERS), Default("proximal")]
     iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
     device: Annotated[str, Default("auto")]
-    matchGain: Annotated[bool, Default(True)]
+    matchPredose: Annotated[bool, Default(True)]
     firstSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
     lastSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
 
@@ -136,7 +136,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._inputs = []
-        self._matchGain = True
+        self._matchPredose = True
         self._problem = ""
         self._devices = []
         ScriptedLoadableModuleWidget.__init__(self, parent)  # last: without a parent it calls setup()
@@ -243,8 +243,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.updateModels()
             self.updateDevices()
         inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume] if node else []
-        if node and node.matchGain != self._matchGain:
-            self._matchGain = node.matchGain
+        if node and node.matchPredose != self._matchPredose:
+            self._matchPredose = node.matchPredose
             self.onInputModified()
         if inputs != self._inputs:
             events = (vtkMRMLScalarVolumeNode.ImageDataModifiedEvent, vtkMRMLScalarVolumeNode.TransformModifiedEvent)
@@ -360,7 +360,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def examination(self):
         node = self._parameterNode
         volumes = node.lowdoseVolume, node.predoseVolume, node.highdoseVolume
-        return self.logic.examinationOf(*volumes, node.matchGain)
+        return self.logic.examinationOf(*volumes, node.matchPredose)
 
     def summary(self, examination, several):
         count, height, width = examination.lowdose.shape
@@ -435,7 +435,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "highdoseVolume": node.highdoseVolume,
             "solver": node.solver,
             "iterations": node.iterations or None,
-            "matchGain": node.matchGain,
+            "matchPredose": node.matchPredose,
             "extras": [extra for extra, wanted in chosen if wanted],
         }
 
@@ -663,7 +663,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             if package in self.missingPackages():
                 return  # without it the others are of no use
 
-    def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None, matchGain=True):
+    def examinationOf(self, lowdoseVolume, predoseVolume=None, highdoseVolume=None, matchPredose=True):
         """The checked inputs; kept until one of them changes, so that Apply need not check again what was checked.
 
         Raises LIPCARError where they do not fit.
@@ -671,11 +671,11 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from LIPCARLib.mrml import examination_of
 
         volumes = lowdoseVolume, predoseVolume, highdoseVolume
-        key = [matchGain, *(stateOf(volume) for volume in volumes)]
+        key = [matchPredose, *(stateOf(volume) for volume in volumes)]
         if self._checked[0] != key:
             self._checked = (None, None)  # two examinations at once may be gigabytes
             with slicer.util.WaitCursor():
-                self._checked = key, examination_of(*volumes, match_gain=matchGain)
+                self._checked = key, examination_of(*volumes, match_predose=matchPredose)
         return self._checked[1]
 
     def forgetInputs(self):
@@ -706,7 +706,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         highdoseVolume=None,
         solver="proximal",
         iterations=None,
-        matchGain=True,
+        matchPredose=True,
         slices=(0, None),
         extras=(),
         isPreview=False,
@@ -720,7 +720,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
-        :param matchGain: whether to bring the pre-dose volume to the receiver gain of the low-dose volume.
+        :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to leave out the convergence plot and, with a reference, the table of metrics.
@@ -741,7 +741,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from LIPCARLib.model import load_model
         from LIPCARLib.reconstruction import reconstruct
 
-        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchGain)
+        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
         examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
         loaded = load_model(model or default_model(predoseVolume is not None))
         steps = reconstruct(

@@ -90,8 +90,8 @@ def enhance(
     ] = None,
     device: DeviceOption = "auto",
     slice_axis: Annotated[str | None, typer.Option(help="i, j or k; default: the acquired slices.")] = None,
-    match_gain: Annotated[
-        bool, typer.Option(help="Bring the pre-dose image to the low-dose image's receiver gain where they differ.")
+    match_predose: Annotated[
+        bool, typer.Option(help="Bring the pre-dose image to the low-dose image's place and receiver gain.")
     ] = True,
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
     prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
@@ -109,7 +109,7 @@ def enhance(
     if slice_axis is not None and slice_axis not in AXES:
         raise LIPCARError(f"The slice axis is '{slice_axis}'; expected one of: {', '.join(AXES)}.")
     axis = None if slice_axis is None else AXES.index(slice_axis)
-    examination = Examination.read(lowdose, predose, highdose, axis, match_gain)
+    examination = Examination.read(lowdose, predose, highdose, axis, match_predose)
     _enhance(
         examination,
         _load(model, predose is not None),

@@ -47,6 +47,22 @@ GAIN_SHARE = 0.3
 """A peak of the histogram counts from this share of the highest one on."""
 GAIN_PIXELS = 200
 
+SHIFT_TOLERANCE = 0.85
+"""Pixels: the pre-dose image is moved where it is off by more. The networks were trained with up to that; on 24
+held-out subjects moving all of them raised the prior's body RMSE from 0.038 to 0.040, and lowered it from 0.057 to
+0.040 where they had been shifted by a pixel."""
+SHIFT_LIMIT = 6.0
+SHIFT_FREQUENCIES = 0.25
+"""Cycles per pixel: up to there the phase is compared; above it there is more noise than image."""
+SHIFT_CLARITY = 6.0
+"""How far the highest correlation must stand out from what is more than SHIFT_REACH pixels away. It was 11 and more
+times as high in 20 simulated subjects, 1.3 times at most between images of different ones, and 3.9 times in the breast
+example (shared/data), whose tissue is deformed rather than moved."""
+SHIFT_REACH = 5
+SHIFT_SLICES = 16
+SHIFT_SIDE = 32
+"""Slices with a shorter side hold too little to tell a shift from."""
+
 SWAP_REACH = 3
 SWAP_CHANGE = 0.2
 SWAP_DOMINANCE = 4.0
@@ -69,13 +85,15 @@ class Examination:
         lowdose: x_L, (S, H, W) float32, non-negative, in the image's own intensity units. S runs along the
             slicing axis, H and W along the other two index axes, the higher one first: (k, j, i), (j, k, i)
             or (i, k, j).
-        predose: x_P on the same grid, or None; multiplied by `predose_gain`.
+        predose: x_P on the same grid, or None; moved by `predose_shift` and multiplied by `predose_gain`.
         highdose: x_H on the same grid, the reference for an evaluation, or None.
         grid: the low-dose image's own geometry, 2-D where the input is.
         slice_axis: index axis that S runs along: 0 is i, 1 is j, 2 is k.
         scale: positive; images divided by it are in the common scale. From the low-dose image alone, so that
             a model with and one without a pre-dose image see the same scale (see `foreground_scale`).
         noise_floor: of the low-dose image, in its units (see `noise_floor`).
+        predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
+            `shift_between`).
         predose_gain: what the pre-dose image was multiplied by, 1 where it was left alone (see `gain_ratio`).
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
@@ -88,6 +106,7 @@ class Examination:
     slice_axis: int
     scale: float
     noise_floor: float
+    predose_shift: tuple[float, float]
     predose_gain: float
     notices: tuple[str, ...]
     first_slice: int
@@ -100,7 +119,7 @@ class Examination:
         predose_path: AnyPath | None = None,
         highdose_path: AnyPath | None = None,
         slice_axis: int | None = None,
-        match_gain: bool = True,
+        match_predose: bool = True,
     ) -> Examination:
         """Read, check and align the images of one examination; see `images.read_image` and `from_images`.
 
@@ -110,7 +129,7 @@ class Examination:
         paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
         given = {role: Path(path) for role, path in paths.items() if path is not None}
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
-        return cls._build({role: read_image(path) for role, path in given.items()}, names, slice_axis, match_gain)
+        return cls._build({role: read_image(path) for role, path in given.items()}, names, slice_axis, match_predose)
 
     @classmethod
     def from_images(
@@ -120,7 +139,7 @@ class Examination:
         highdose: sitk.Image | None = None,
         slice_axis: int | None = None,
         names: Mapping[str, str] | None = None,
-        match_gain: bool = True,
+        match_predose: bool = True,
     ) -> Examination:
         """Check and align the images of one examination.
 
@@ -131,8 +150,8 @@ class Examination:
             slice_axis: 0 (i), 1 (j) or 2 (k); None takes the acquired one: the only axis of one voxel, else
                 the axis of clearly the largest spacing, else k.
             names: how messages call the images, by argument; each the subject of a sentence.
-            match_gain: whether to bring the pre-dose image to the low-dose image's receiver gain where the two
-                differ; a notice says so.
+            match_predose: whether to bring the pre-dose image to the low-dose image's place and receiver gain where
+                the two differ; a notice says so.
 
         Raises:
             LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
@@ -140,11 +159,11 @@ class Examination:
         """
         given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
         images = {role: image for role, image in given.items() if image is not None}
-        return cls._build(images, names or _NAMES, slice_axis, match_gain)
+        return cls._build(images, names or _NAMES, slice_axis, match_predose)
 
     @classmethod
     def _build(
-        cls, images: dict[str, sitk.Image], names: Mapping[str, str], slice_axis: int | None, match_gain: bool
+        cls, images: dict[str, sitk.Image], names: Mapping[str, str], slice_axis: int | None, match_predose: bool
     ) -> Examination:
         for role, image in images.items():
             check_kind(image, names[role])
@@ -159,9 +178,13 @@ class Examination:
             arrays[role] = _slices_first(image, axis)
         _check_distinct(arrays, names)
         _note_small(arrays["lowdose"], notices)
-        gain = 1.0
+        gain, shift = 1.0, (0.0, 0.0)
         if "predose" in arrays:
-            gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_gain)
+            if match_predose:
+                shift = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
+                if any(shift):
+                    arrays["predose"] = _moved(arrays["predose"], shift)
+            gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_predose)
             arrays["predose"] *= np.float32(gain)
         return cls(
             arrays["lowdose"],
@@ -171,6 +194,7 @@ class Examination:
             axis,
             foreground_scale(arrays["lowdose"]),
             noise_floor(arrays["lowdose"]),
+            shift,
             gain,
             tuple(notices),
             0,
@@ -412,7 +436,7 @@ def _note_small(lowdose: np.ndarray, notices: list[str]) -> None:
         )
 
 
-def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list[str], match_gain: bool) -> float:
+def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list[str], match_predose: bool) -> float:
     """Say what is odd about the pair; returns what the pre-dose image is to be multiplied by."""
     step = -(-lowdose.size // MAX_SAMPLES)  # whole slices: pixels are averaged with their neighbors
     before, after = predose[::step], lowdose[::step]
@@ -439,13 +463,98 @@ def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list
             "without rescaling? Nothing was done about it."
         )
         return 1.0
-    if not match_gain:
+    if not match_predose:
         return 1.0
     notices.append(
         f"{found}, as after a change of receiver gain. The pre-dose image was brought to that level for the "
         "computation."
     )
     return gain
+
+
+def _note_shift(
+    predose: np.ndarray, lowdose: np.ndarray, grid: Grid, axis: int, notices: list[str]
+) -> tuple[float, float]:
+    """Pixels by which to move the pre-dose image, (0, 0) where it lies well enough."""
+    shift = shift_between(predose, lowdose)
+    if shift is None or not SHIFT_TOLERANCE < np.hypot(*shift) <= SHIFT_LIMIT:
+        return 0.0, 0.0
+    spacing = [*grid.spacing, 1.0][:3]
+    along = [(AXES[a], pixels, abs(pixels) * spacing[a]) for a, pixels in zip(_in_plane(axis), shift, strict=True)]
+    words = " and ".join(f"{pixels:+.2f} pixels ({mm:.2f} mm) along {name}" for name, pixels, mm in along)
+    notices.append(
+        "The pre-dose image lay beside the low-dose image, as after a movement of the patient. It was moved by "
+        f"{words} for the computation."
+    )
+    return shift
+
+
+def _in_plane(slice_axis: int) -> tuple[int, int]:
+    """The index axes that H and W run along."""
+    first, second = [axis for axis in (2, 1, 0) if axis != slice_axis]
+    return first, second
+
+
+def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> tuple[float, float] | None:
+    """By how many pixels along H and W the pre-dose image must be moved to lie on the low-dose image.
+
+    One translation for all slices, from the phase of the cross-power spectrum (Kuglin & Hines, Proc. IEEE Conf.
+    Cybernetics and Society, 1975) at low spatial frequencies: the highest correlation to a pixel, then a weighted least
+    squares fit of the phase's slope. The phase knows neither gain nor a uniform change of contrast. On every fourth of
+    160 simulated subjects it was off by 0.005 pixels in the median; where noise prevailed in skull-stripped images, it
+    was too small by up to 0.4.
+
+    Args:
+        predose, lowdose: (S, H, W), on one grid.
+
+    Returns:
+        (along H, along W); None where it cannot be told: small slices, unlike images, tissue that was deformed.
+    """
+    height, width = predose.shape[1:]
+    if min(height, width) < SHIFT_SIDE:
+        return None
+    step = -(-len(predose) // SHIFT_SLICES)
+    window = np.hanning(height)[:, None] * np.hanning(width)[None, :]
+    spectra = [np.fft.rfft2((v - v.mean((1, 2), keepdims=True)) * window) for v in (predose[::step], lowdose[::step])]
+    cross = (spectra[1] * np.conj(spectra[0])).sum(0)
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    distance = np.hypot(rows, columns)
+    strength = np.where((distance > 0) & (distance < SHIFT_FREQUENCIES), np.abs(cross), 0.0)
+    if not strength.any():
+        return None
+    peak = np.fft.irfft2(np.where(strength > 0, cross / np.maximum(np.abs(cross), 1e-30), 0), s=(height, width))
+    place = np.unravel_index(int(peak.argmax()), peak.shape)
+    others = np.roll(peak, (height // 2 - place[0], width // 2 - place[1]), (0, 1))
+    near = [slice(side // 2 - SHIFT_REACH, side // 2 + SHIFT_REACH + 1) for side in (height, width)]
+    others[near[0], near[1]] = -np.inf
+    if peak.max() < SHIFT_CLARITY * others.max():
+        return None
+    found = np.array(place, dtype=np.float64)
+    sides = np.array([height, width])
+    found = (found + sides // 2) % sides - sides // 2
+    slopes = np.stack([np.broadcast_to(-2 * np.pi * f, cross.shape) for f in (rows, columns)])
+    for _ in range(5):
+        rest = np.angle(cross * np.exp(-1j * np.tensordot(found, slopes, 1)))
+        weights = np.sqrt(strength) * (np.abs(rest) < np.pi / 2)
+        matrix = np.einsum("aij,bij,ij->ab", slopes, slopes, weights)
+        if np.linalg.cond(matrix) > 1e6:
+            return None
+        found = found + np.linalg.solve(matrix, np.einsum("aij,ij,ij->a", slopes, rest, weights))
+    return float(found[0]), float(found[1])
+
+
+def _moved(volume: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+    """The slices moved by a fraction of a pixel; in Fourier space, which leaves noise what it is."""
+    margin = int(SHIFT_LIMIT) + 2
+    height, width = (side + 2 * margin for side in volume.shape[1:])
+    phase = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width)[None, :] * shift[1]
+    ramp = np.exp(-2j * np.pi * phase)
+    moved = np.empty_like(volume)
+    for source, target in zip(volume, moved, strict=True):
+        padded = np.pad(source, margin, mode="edge")
+        back = np.fft.irfft2(np.fft.rfft2(padded) * ramp, s=padded.shape)
+        np.maximum(back[margin:-margin, margin:-margin], 0, out=target, casting="same_kind")
+    return moved
 
 
 def gain_ratio(predose: np.ndarray, lowdose: np.ndarray) -> float | None:

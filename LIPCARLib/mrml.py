@@ -36,7 +36,7 @@ def examination_of(
     lowdose: VolumeNode,
     predose: VolumeNode | None = None,
     highdose: VolumeNode | None = None,
-    match_gain: bool = True,
+    match_predose: bool = True,
 ) -> Examination:
     """Check and align the volumes of one examination as `Examination.from_images`; messages name the nodes.
 
@@ -50,7 +50,7 @@ def examination_of(
     nodes = {role.replace("-", ""): (role, node) for role, node in roles.items() if node is not None}
     names = {key: f"The {role} image ('{node.GetName()}')" for key, (role, node) in nodes.items()}
     images = {key: image_of(node, names[key], lowdose) for key, (_, node) in nodes.items()}
-    return Examination.from_images(**images, names=names, match_gain=match_gain)
+    return Examination.from_images(**images, names=names, match_predose=match_predose)
 
 
 def image_of(node: VolumeNode, name: str, reference: VolumeNode | None = None) -> sitk.Image:

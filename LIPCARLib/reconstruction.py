@@ -181,6 +181,7 @@ def reconstruct(
         "solver": solver,
         "iterations": iterations,
         "scale": examination.scale,
+        "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
         "predose_gain": examination.predose_gain,
         "noise_floor": floor,
         "slice_axis": examination.slice_axis,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from LIPCARLib import examination as examination_module
 from LIPCARLib import images as images_module
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale, gain_ratio
+from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale, gain_ratio, shift_between
 from LIPCARLib.images import Grid, check_output, read_image, write_files, write_image
 from LIPCARLib.phantom import simulate
 
@@ -411,9 +411,48 @@ def test_the_predose_image_is_brought_to_the_gain_of_the_lowdose_image(gain: flo
     np.testing.assert_allclose(found.predose / found.scale, plain.predose / plain.scale, rtol=0.006)
     assert len(found.notices) == (gain != 1)
     assert all(f"{gain:.2f} times as bright" in notice for notice in found.notices)
-    as_it_is = Examination.from_images(low * gain, pre, match_gain=False)
+    as_it_is = Examination.from_images(low * gain, pre, match_predose=False)
     assert as_it_is.predose_gain == 1
     np.testing.assert_array_equal(as_it_is.predose, plain.predose)
+
+
+@pytest.mark.parametrize("shift", [(1, 0), (0, -2), (3, 1)])
+def test_the_predose_image_is_moved_onto_the_lowdose_image(shift: tuple[int, int]) -> None:
+    simulated = simulate(11, 0, slices=3, size=128, anatomy="rat")
+    low, pre = simulated.lowdose.astype(np.float32), simulated.predose.astype(np.float32)
+    beside = np.roll(pre, shift, (1, 2))
+    straight, found = shift_between(pre, low), shift_between(beside, low)
+    np.testing.assert_allclose(np.subtract(straight, found), shift, atol=0.02)
+    moved = Examination.from_images(image_of(low), image_of(beside))
+    assert moved.predose_shift == pytest.approx(found)
+    assert any("was moved by" in notice for notice in moved.notices)
+    inner = np.s_[:, 8:-8, 8:-8]
+    aligned = examination_module._moved(pre, straight)[inner]
+    np.testing.assert_allclose(moved.predose[inner] / moved.predose_gain, aligned, atol=0.01 * pre.max())
+    left = Examination.from_images(image_of(low), image_of(beside), match_predose=False)
+    assert left.predose_shift == (0, 0)
+    np.testing.assert_array_equal(left.predose, beside)
+
+
+def test_a_small_shift_is_left_to_the_network() -> None:
+    simulated = simulate(11, 0, slices=3, size=128, anatomy="rat")
+    low, pre = simulated.lowdose.astype(np.float32), simulated.predose.astype(np.float32)
+    assert Examination.from_images(image_of(low), image_of(pre)).predose_shift == (0, 0)
+
+
+def test_moving_there_and_back_changes_nothing() -> None:
+    pre = simulate(11, 1, slices=2, size=96).predose.astype(np.float32) + 500
+    back = examination_module._moved(examination_module._moved(pre, (1.3, -2.4)), (-1.3, 2.4))
+    np.testing.assert_allclose(back[:, 8:-8, 8:-8], pre[:, 8:-8, 8:-8], atol=0.03 * pre.max())
+    np.testing.assert_allclose(
+        examination_module._moved(pre, (0, 3))[:, :, 10:-10], np.roll(pre, 3, 2)[:, :, 10:-10], rtol=2e-3
+    )
+
+
+def test_unrelated_images_are_not_moved() -> None:
+    subjects = [simulate(11, index, slices=3, size=96) for index in range(4)]
+    for one, other in zip(subjects, [*subjects[1:], subjects[0]], strict=True):
+        assert shift_between(one.predose.astype(np.float32), other.lowdose.astype(np.float32)) is None
 
 
 @pytest.mark.parametrize("gain", [0.7, 1.5])
@@ -477,7 +516,7 @@ def test_predose_on_another_grid_is_resampled() -> None:
     turned = (np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle), 0, 0, 0, 1)
     predose_grid = Grid((90, 90, 40), (0.8, 0.8, 1.5), (-30.0, -35.0, -15.0), turned)
     lowdose, predose = smooth(lowdose_grid) * 1.05, smooth(predose_grid)
-    examination = Examination.from_images(lowdose, predose, predose * 1.1, match_gain=False)
+    examination = Examination.from_images(lowdose, predose, predose * 1.1, match_predose=False)
     assert examination.predose is not None and examination.highdose is not None
     # h^2/8 times the second derivatives of the three waves: about 0.3 of 500
     np.testing.assert_allclose(examination.predose, examination.lowdose / 1.05, atol=0.5)
@@ -507,7 +546,7 @@ def test_partly_covered_and_apart() -> None:
     low, pre = oblique_image((6, 40, 40)), oblique_image((6, 40, 40), seed=1)
     pre.SetDirection(low.GetDirection())
     pre.SetOrigin(low.TransformIndexToPhysicalPoint((10, 0, 0)))
-    examination = Examination.from_images(low, pre, match_gain=False)
+    examination = Examination.from_images(low, pre, match_predose=False)
     assert "origin" in examination.notices[0] and "the 25" in examination.notices[0]
     np.testing.assert_allclose(examination.predose[:, :, 10:], array_of(pre)[:, :, :-10], rtol=1e-4)
     assert not examination.predose[:, :, :10].any()

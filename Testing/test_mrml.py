@@ -168,7 +168,7 @@ def test_what_the_engine_says_names_the_nodes(scene: Any) -> None:
 def test_volumes_on_one_grid_are_taken_as_they_are(scene: Any) -> None:
     arrays = [picture(seed, gain) for seed, gain in enumerate((1.2, 1.0, 1.5))]
     nodes = [add_volume(scene, name, a, GEOMETRIES["oblique"]) for name, a in zip("lph", arrays, strict=True)]
-    examination = examination_of(*nodes, match_gain=False)
+    examination = examination_of(*nodes, match_predose=False)
     found = examination.lowdose, examination.predose, examination.highdose
     for array, got in zip(arrays, found, strict=True):
         np.testing.assert_array_equal(got, array)
@@ -187,7 +187,7 @@ def scene_of_two(scene: Any) -> tuple[Any, Any, np.ndarray]:
 
 
 def assert_aligned(lowdose: Any, predose: Any) -> None:
-    examination = examination_of(lowdose, predose, match_gain=False)
+    examination = examination_of(lowdose, predose, match_predose=False)
     np.testing.assert_array_equal(examination.predose, slicer.util.arrayFromVolume(predose))
     assert not [notice for notice in examination.notices if "resampled" in notice]
 
@@ -258,7 +258,7 @@ def add_result(
     part: tuple[int, int] | None = None,
     predose: Any = None,
 ) -> Any:
-    examination = examination_of(lowdose, predose, match_gain=False)
+    examination = examination_of(lowdose, predose, match_predose=False)
     if part:
         examination = examination.part(*part)
     return add_volumes(examination, result_of(examination, **provenance), lowdose, output, extras, predose)
