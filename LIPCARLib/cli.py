@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,10 @@ from rich.table import Table
 from . import __version__, experiment, reconstruction, training
 from .cohort import subject_folders, write_simulated_cohort
 from .dicom import check_series_folder, new_folder, series_files
+from .disturbances import LEVELS, Disturbance
 from .errors import LIPCARError
 from .examination import AXES, Examination
-from .experiment_report import write_experiment
+from .experiment_report import write_curves, write_experiment
 from .images import check_output, check_place, series_file, write_files
 from .manifest import default_model, list_models, read_manifest, write_manifest
 from .model import Model, load_model, verify_model
@@ -288,10 +290,7 @@ def evaluate(
     names = model or _shipped_models(folders)
     models = tuple(load_model(name) for name in names)
     if held_out:
-        kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models]
-        folders = [folder for folder in folders if all(folder.name in subjects for subjects in kept)]
-        if not folders:
-            raise LIPCARError(f"None of the subjects held out from {', '.join(names)} is in '{cohort}'.")
+        folders = _held_out(folders, models)
     if record and (model is None or len(model) != 1 or not Path(model[0]).is_dir()):
         raise LIPCARError("--record needs one --model, the folder of the model to write to.")
     if record:
@@ -302,13 +301,55 @@ def evaluate(
     _evaluate(what, folders, output, record=Path(model[0]) if record else None)
 
 
+@app.command()
+def robustness(
+    cohort: Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")],
+    output: Annotated[Path, typer.Option(help="Folder for tables and curves.")],
+    model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
+    disturb: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(LEVELS),
+    alpha: Annotated[list[float] | None, typer.Option(help="May be given several times.")] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """How network and LIP-CAR bear noise, motion, another gain and a wrong pre-dose image, as curves."""
+    folders = subject_folders(cohort)
+    models = tuple(load_model(name) for name in model or _shipped_models(folders))
+    if held_out:
+        folders = _held_out(folders, models)
+    wanted = [Disturbance(kind.strip(), 0.0).kind for kind in disturb.split(",")]
+    curves: dict[str, dict[float, list[experiment.SubjectResult]]] = {kind: {} for kind in wanted}
+    what = experiment.Experiment(models, ("nn", "lip-car"), tuple(alpha or [reconstruction.ALPHA]), device=device)
+    for kind in wanted:
+        for level in LEVELS[kind]:
+            err.print(f"{kind} {level:g}", highlight=False)
+            disturbed = replace(what, disturbance=Disturbance(kind, level))
+            results, _ = _run(disturbed, folders, output / f"{kind}-{level:g}")
+            curves[kind][level] = results
+    for path in write_curves(output, curves, _baseline(what)):
+        out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _held_out(folders: Sequence[Path], models: Sequence[Model]) -> list[Path]:
+    kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models]
+    found = [folder for folder in folders if all(folder.name in subjects for subjects in kept)]
+    if not found:
+        names = ", ".join(m.name for m in models)
+        raise LIPCARError(f"None of the subjects held out from {names} is in '{folders[0].parent}'.")
+    return found
+
+
 def _shipped_models(folders: Sequence[Path]) -> list[str]:
     """Both, where the cohort has pre-dose images."""
     has_predose = all((folder / "predose.nrrd").is_file() for folder in folders)
     return [default_model(uses) for uses in ([False, True] if has_predose else [False])]
 
 
-def _evaluate(what: experiment.Experiment, folders: Sequence[Path], output: Path | None, record: Path | None) -> None:
+def _run(
+    what: experiment.Experiment, folders: Sequence[Path], output: Path | None
+) -> tuple[list[experiment.SubjectResult], list[experiment.Failure]]:
+    """Run an experiment, drawing its progress."""
     results: list[experiment.SubjectResult] = []
     failures: list[experiment.Failure] = []
     with _progress_bar("Evaluating", len(folders)) as (bar, task):
@@ -325,8 +366,18 @@ def _evaluate(what: experiment.Experiment, folders: Sequence[Path], output: Path
         err.print(f"[yellow]Left out:[/] {failure.subject}: {failure.reason}", highlight=False)
     if not results:
         raise LIPCARError(f"None of the {len(folders)} subjects could be evaluated; the reasons are above.")
+    return results, failures
+
+
+def _baseline(what: experiment.Experiment) -> str | None:
+    """What the others are compared with: the network with pre-dose image if there is one, else the first."""
     labels = [what.label(m) for m in what.models if "nn" in what.methods]
-    baseline = next((label for label in labels if "PL2H" in label), labels[0] if labels else None)
+    return next((label for label in labels if "PL2H" in label), labels[0] if labels else None)
+
+
+def _evaluate(what: experiment.Experiment, folders: list[Path], output: Path | None, record: Path | None) -> None:
+    results, failures = _run(what, folders, output)
+    baseline = _baseline(what)
     for table in _comparison_tables(results, baseline):
         out.print(table)
     if output is not None:

@@ -59,8 +59,12 @@ def subject_folders(cohort: str | os.PathLike[str]) -> list[Path]:
     return folders
 
 
-def read_subject(folder: Path) -> Subject:
+def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     """Read and check one subject.
+
+    Args:
+        folder: of the subject.
+        match_predose: as in `Examination.from_images`.
 
     Raises:
         LIPCARError: as :meth:`Examination.read`; a clean image or labels on another grid.
@@ -70,7 +74,8 @@ def read_subject(folder: Path) -> Subject:
         for role in ("lowdose", "predose", "highdose", "clean_lowdose", "clean_highdose", "labels")
     }
     present = {role: path for role, path in paths.items() if path.is_file()}
-    examination = Examination.read(paths["lowdose"], present.get("predose"), paths["highdose"])
+    images = paths["lowdose"], present.get("predose"), paths["highdose"]
+    examination = Examination.read(*images, match_predose=match_predose)
 
     def extra(role: str, dtype: type) -> np.ndarray | None:
         if role not in present:

@@ -183,7 +183,7 @@ class Examination:
             if match_predose:
                 shift = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
                 if any(shift):
-                    arrays["predose"] = _moved(arrays["predose"], shift)
+                    arrays["predose"] = move(arrays["predose"], shift)
             gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_predose)
             arrays["predose"] *= np.float32(gain)
         return cls(
@@ -543,8 +543,13 @@ def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> tuple[float, floa
     return float(found[0]), float(found[1])
 
 
-def _moved(volume: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
-    """The slices moved by a fraction of a pixel; in Fourier space, which leaves noise what it is."""
+def move(volume: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+    """The slices moved by any number of pixels along H and W; in Fourier space, which leaves noise what it is.
+
+    Args:
+        volume: (S, H, W), non-negative; so is the result. What comes in from outside repeats the edge.
+        shift: pixels along H and along W, at most SHIFT_LIMIT each.
+    """
     margin = int(SHIFT_LIMIT) + 2
     height, width = (side + 2 * margin for side in volume.shape[1:])
     phase = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width)[None, :] * shift[1]

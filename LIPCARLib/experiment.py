@@ -17,6 +17,7 @@ import torch
 from . import __version__
 from .anatomy import BRAIN_TISSUES, Tissue
 from .cohort import Subject, read_subject
+from .disturbances import Disturbance
 from .errors import LIPCARError
 from .evaluation import compare_slice
 from .examination import Examination
@@ -107,6 +108,7 @@ class Experiment:
         alphas: of LIP-CAR and TV.
         dose_fraction: low dose over full dose, for the extrapolation; None takes what a simulated cohort tells.
         solver, iterations, device: as in `reconstruct`.
+        disturbance: what goes wrong in every subject, if anything.
     """
 
     models: tuple[Model, ...]
@@ -116,6 +118,7 @@ class Experiment:
     solver: str = "proximal"
     iterations: int | None = None
     device: str = "auto"
+    disturbance: Disturbance | None = None
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -133,6 +136,7 @@ class Experiment:
             "dose_fraction": self.dose_fraction,
             "solver": self.solver,
             "iterations": self.iterations,
+            "disturbance": None if self.disturbance is None else asdict(self.disturbance),
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -159,10 +163,11 @@ def run_experiment(
     Raises:
         LIPCARError: the output folder cannot be made.
     """
+    others = {folder: other for folder, other in zip(folders, [*folders[1:], *folders[:1]], strict=True)}
     if output is None:
         for folder in folders:
             try:
-                yield (yield from _evaluate(experiment, folder, None))
+                yield (yield from _evaluate(experiment, folder, others[folder], None))
             except LIPCARError as error:
                 yield Failure(folder.name, str(error))
         return
@@ -177,7 +182,8 @@ def run_experiment(
         result = _read_record(record, experiment.digest)
         if result is None:
             try:
-                result = yield from _evaluate(experiment, folder, output / "examples" if kept < EXAMPLES else None)
+                examples = output / "examples" if kept < EXAMPLES else None
+                result = yield from _evaluate(experiment, folder, others[folder], examples)
             except LIPCARError as error:
                 yield Failure(folder.name, str(error))
                 continue
@@ -187,8 +193,12 @@ def run_experiment(
         yield result
 
 
-def _evaluate(experiment: Experiment, folder: Path, examples: Path | None) -> Generator[Progress, None, SubjectResult]:
-    subject = read_subject(folder)
+def _evaluate(
+    experiment: Experiment, folder: Path, other: Path, examples: Path | None
+) -> Generator[Progress, None, SubjectResult]:
+    subject = read_subject(folder, match_predose=experiment.disturbance is None)
+    if experiment.disturbance is not None:
+        subject = experiment.disturbance.apply(subject, lambda: read_subject(other, match_predose=False))
     images = yield from compute_images(experiment, subject, _dose_fraction(experiment, folder))
     shown = None
     if examples is not None:

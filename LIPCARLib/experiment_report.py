@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .disturbances import WORDS
 from .errors import LIPCARError
 from .experiment import METHODS, REFERENCES, REGIONS, Experiment, Failure, Score, SubjectResult, read_example
 from .images import write_files
@@ -72,6 +73,69 @@ def write_experiment(
     files[output / "report.html"] = page(title, summary, pictures).encode()
     write_files(files)
     return list(files)
+
+
+def write_curves(
+    output: Path, curves: Mapping[str, Mapping[float, Sequence[SubjectResult]]], baseline: str | None
+) -> list[Path]:
+    """Write robustness curves: a table (CSV) and, for each kind of disturbance, SSIM and body RMSE by level (PNG, PDF).
+
+    Args:
+        output: an existing folder.
+        curves: the results by kind of `disturbances.LEVELS` and by level.
+        baseline: the method that differences are taken from, or None.
+
+    Returns:
+        The files: curves.csv, curves.png, curves.pdf.
+
+    Raises:
+        LIPCARError: matplotlib is not installed, or a file cannot be written.
+    """
+    rows = []
+    for kind, levels in curves.items():
+        for level, results in levels.items():
+            scores = [row for result in results for row in result.scores]
+            for reference in REFERENCES:
+                for region, score in (("image", "ssim"), ("body", "ssim"), ("body", "rmse"), ("tumor", "rmse")):
+                    for c in compare(scores, region, reference, baseline):
+                        if c.score == score:
+                            key = {"disturbance": kind, "level": level, "reference": reference, "region": region}
+                            gain = c.difference
+                            rows.append(
+                                {**key, "method": c.method, "score": score, **asdict(c.value), "slices": c.slices}
+                                | {"difference": None if gain is None else gain.mean, "improved": c.improved}
+                            )
+    figure = curve_figure(rows)
+    files = {output / f"curves.{suffix}": _rendered(figure, suffix) for suffix in ("png", "pdf")}
+    files[output / "curves.csv"] = _csv(rows)
+    write_files(files)
+    return sorted(files)
+
+
+def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """SSIM of the image and RMSE of the body by level, a row a disturbance, against the cleanest reference there is."""
+    figure_class = _figure_class()
+    kinds = list(dict.fromkeys(row["disturbance"] for row in rows))
+    reference = "clean" if any(row["reference"] == "clean" for row in rows) else "acquired"
+    figure = figure_class(figsize=(11, 3.2 * len(kinds)), layout="constrained")
+    for line, kind in zip(figure.subplots(len(kinds), 2, squeeze=False), kinds, strict=True):
+        for axis, (region, score) in zip(line, (("image", "ssim"), ("body", "rmse")), strict=True):
+            shown = [
+                row
+                for row in rows
+                if (row["disturbance"], row["reference"], row["region"], row["score"])
+                == (kind, reference, region, score)
+            ]
+            for method in dict.fromkeys(row["method"] for row in shown):
+                own = [row for row in shown if row["method"] == method]
+                levels = [row["level"] for row in own]
+                axis.plot(levels, [row["mean"] for row in own], marker="o", markersize=3, label=method)
+                axis.fill_between(levels, [row["low"] for row in own], [row["high"] for row in own], alpha=0.12)
+            axis.set_xlabel(WORDS[kind], fontsize=8)
+            axis.set_ylabel(f"{TITLES[score]}, {region}, against the {reference} image", fontsize=8)
+            axis.grid(alpha=0.3)
+        line[0].legend(fontsize=7)
+    return figure
 
 
 def summarize(

@@ -183,3 +183,20 @@ def test_train_measures_and_records(cohort: Path, tmp_path: Path, capfd: pytest.
 def test_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "LIPCARLib", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("lipcar ")
+
+
+def test_robustness_writes_curves(subject: Path, model_folder: Path, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(subject, cohort / "one")
+    arguments = ["robustness", cohort, "--output", tmp_path / "curves", "--model", model_folder]
+    assert run([str(a) for a in [*arguments, "--disturb", "shift", "--device", "cpu"]]) == 0
+    assert (tmp_path / "curves" / "curves.csv").is_file()
+    assert run([str(a) for a in [*arguments, "--disturb", "rain"]]) == 2
+
+
+def test_evaluate_writes_a_report(subject: Path, model_folder: Path, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(subject, cohort / "one")
+    arguments = ["evaluate", cohort, "--output", tmp_path / "report", "--model", model_folder, "--iterations", "2"]
+    assert run([str(a) for a in [*arguments, "--methods", "lowdose,nn,lip-car", "--device", "cpu"]]) == 0
+    assert "<table>" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")

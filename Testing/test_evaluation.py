@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -14,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from LIPCARLib import experiment as experiment_module
 from LIPCARLib.anatomy import Tissue
 from LIPCARLib.cohort import Subject, read_subject, subject_folders, write_simulated_cohort
+from LIPCARLib.disturbances import Disturbance
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.evaluation import slice_metrics
 from LIPCARLib.examination import Examination
@@ -29,7 +31,7 @@ from LIPCARLib.experiment import (
     score_lesion,
     score_slices,
 )
-from LIPCARLib.experiment_report import write_experiment
+from LIPCARLib.experiment_report import write_curves, write_experiment
 from LIPCARLib.model import Model
 from LIPCARLib.reconstruction import Progress, complete, reconstruct
 from LIPCARLib.report import build_report, comparison_figure, most_enhancing_slices
@@ -200,9 +202,9 @@ def test_it_goes_on_where_it_stopped(
     events.close()
     read: list[str] = []
 
-    def spied(folder: Path) -> Subject:
+    def spied(folder: Path, match_predose: bool = True) -> Subject:
         read.append(folder.name)
-        return read_subject(folder)
+        return read_subject(folder, match_predose)
 
     monkeypatch.setattr(experiment_module, "read_subject", spied)
     resumed = run(experiment, folders, tmp_path)
@@ -253,6 +255,50 @@ def test_the_report_is_complete_and_repeatable(folders: list[Path], model: Model
     example = read_example(next((tmp_path / "one" / "examples").glob("*.nrrd")))
     assert list(example) == ["pre-dose", "low-dose", "NN-PL2H", "LIP-CAR-PL2H 0.006", "high-dose", "tumor"]
     assert example["tumor"].any()
+
+
+# What goes wrong
+
+
+def test_disturbances_are_what_they_say(folders: list[Path]) -> None:
+    subject = read_subject(folders[0], match_predose=False)
+    e = subject.examination
+
+    def disturbed(kind: str, level: float) -> Subject:
+        return Disturbance(kind, level).apply(subject, lambda: read_subject(folders[1], match_predose=False))
+
+    for kind in ("noise", "shift", "stranger"):
+        np.testing.assert_allclose(disturbed(kind, 0).examination.lowdose, e.lowdose, atol=1e-3)
+    noisy = disturbed("noise", 0.1).examination
+    body = subject.labels > 0
+    assert np.std((noisy.lowdose - e.lowdose)[body]) == pytest.approx(0.1 * e.scale, rel=0.1)
+    np.testing.assert_array_equal(noisy.lowdose, disturbed("noise", 0.1).examination.lowdose)
+    louder = disturbed("gain", 1.125)
+    np.testing.assert_allclose(louder.examination.lowdose, 1.125 * e.lowdose, rtol=1e-6)
+    np.testing.assert_allclose(louder.clean_highdose, 1.125 * subject.clean_highdose, rtol=1e-6)
+    other = read_subject(folders[1], match_predose=False).examination.predose
+    strange = disturbed("stranger", 1).examination
+    np.testing.assert_allclose(strange.predose, other * np.float32(strange.predose_gain), rtol=1e-5)
+    with pytest.raises(LIPCARError, match=r"'rain'; expected some of: noise"):
+        Disturbance("rain", 1)
+
+
+def test_robustness_is_drawn_as_curves(folders: list[Path], model: Model, tmp_path: Path) -> None:
+    curves = {}
+    for level in (0.0, 0.1):
+        disturbance = Disturbance("noise", level)
+        experiment = Experiment((model,), ("lowdose", "nn"), device="cpu", disturbance=disturbance)
+        curves[level] = run(experiment, folders[:2], tmp_path / f"noise-{level}")
+    assert curves[0.0] != curves[0.1]
+    files = write_curves(tmp_path, {"noise": curves}, "NN-PL2H")
+    assert [path.name for path in files] == ["curves.csv", "curves.pdf", "curves.png"]
+    rows = list(csv.DictReader((tmp_path / "curves.csv").open(encoding="utf-8")))
+    low = [
+        float(row["mean"])
+        for row in rows
+        if (row["method"], row["region"], row["score"], row["reference"]) == ("low-dose", "body", "rmse", "clean")
+    ]
+    assert len(low) == 2 and low[1] > low[0]
 
 
 # What scores add up to

@@ -427,7 +427,7 @@ def test_the_predose_image_is_moved_onto_the_lowdose_image(shift: tuple[int, int
     assert moved.predose_shift == pytest.approx(found)
     assert any("was moved by" in notice for notice in moved.notices)
     inner = np.s_[:, 8:-8, 8:-8]
-    aligned = examination_module._moved(pre, straight)[inner]
+    aligned = examination_module.move(pre, straight)[inner]
     np.testing.assert_allclose(moved.predose[inner] / moved.predose_gain, aligned, atol=0.01 * pre.max())
     left = Examination.from_images(image_of(low), image_of(beside), match_predose=False)
     assert left.predose_shift == (0, 0)
@@ -442,10 +442,10 @@ def test_a_small_shift_is_left_to_the_network() -> None:
 
 def test_moving_there_and_back_changes_nothing() -> None:
     pre = simulate(11, 1, slices=2, size=96).predose.astype(np.float32) + 500
-    back = examination_module._moved(examination_module._moved(pre, (1.3, -2.4)), (-1.3, 2.4))
+    back = examination_module.move(examination_module.move(pre, (1.3, -2.4)), (-1.3, 2.4))
     np.testing.assert_allclose(back[:, 8:-8, 8:-8], pre[:, 8:-8, 8:-8], atol=0.03 * pre.max())
     np.testing.assert_allclose(
-        examination_module._moved(pre, (0, 3))[:, :, 10:-10], np.roll(pre, 3, 2)[:, :, 10:-10], rtol=2e-3
+        examination_module.move(pre, (0, 3))[:, :, 10:-10], np.roll(pre, 3, 2)[:, :, 10:-10], rtol=2e-3
     )
 
 

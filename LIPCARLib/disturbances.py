@@ -1,0 +1,83 @@
+"""What goes wrong between a cohort and a clinic, in measured amounts: for robustness curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .cohort import Subject
+from .errors import LIPCARError
+from .examination import Examination, move
+
+LEVELS: dict[str, tuple[float, ...]] = {
+    "noise": (0.0, 0.025, 0.05, 0.075, 0.1),
+    "shift": (0.0, 0.5, 1.0, 1.5, 2.0),
+    "gain": (0.75, 0.875, 1.0, 1.125, 1.25),
+    "stranger": (0.0, 1.0),
+}
+WORDS = {
+    "noise": "noise added to both images (standard deviation, model scale)",
+    "shift": "shift of the pre-dose image (pixels along both axes)",
+    "gain": "receiver gain of the low-dose and the high-dose image over that of the pre-dose image",
+    "stranger": "pre-dose image of another subject (1)",
+}
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One thing that goes wrong, by some amount.
+
+    Attributes:
+        kind: of LEVELS.
+        level: "noise": standard deviation of the complex noise added to the low-dose and the pre-dose image, in model
+            scale. "shift": pixels that the pre-dose image is moved along both axes of the slices. "gain": what the
+            low-dose and the high-dose image are multiplied by. "stranger": 1 for another subject's pre-dose image.
+        seed: of the noise.
+    """
+
+    kind: str
+    level: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in LEVELS:
+            raise LIPCARError(f"Unknown disturbance '{self.kind}'; expected some of: {', '.join(LEVELS)}.")
+
+    def apply(self, subject: Subject, stranger: Callable[[], Subject]) -> Subject:
+        """The same subject, disturbed, and checked and matched anew as any examination is.
+
+        Args:
+            subject: with a pre-dose image, not matched (`read_subject(..., match_predose=False)`).
+            stranger: gives another subject on the same grid.
+
+        Raises:
+            LIPCARError: there is no pre-dose image, or the stranger's lies on another grid.
+        """
+        e = subject.examination
+        if e.predose is None:
+            raise LIPCARError(f"'{subject.name}' has no pre-dose image to disturb.")
+        low, pre, high, clean = e.lowdose, e.predose, e.highdose, subject.clean_highdose
+        if self.kind == "noise":
+            rng = np.random.default_rng([self.seed, *subject.name.encode()])
+            low, pre = (_with_noise(image, self.level * e.scale, rng) for image in (low, pre))
+        elif self.kind == "shift":
+            pre = move(pre, (self.level, self.level))
+        elif self.kind == "gain":
+            gain = np.float32(self.level)
+            low, high, clean = low * gain, high * gain, None if clean is None else clean * gain
+        elif self.level:
+            pre = stranger().examination.predose
+            if pre is None or pre.shape != low.shape:
+                raise LIPCARError(f"No other subject has a pre-dose image on the grid of '{subject.name}'.")
+        images = [e.to_image(image) for image in (low, pre, high)]
+        return replace(
+            subject, examination=Examination.from_images(*images, slice_axis=e.slice_axis), clean_highdose=clean
+        )
+
+
+def _with_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Magnitude of the image with complex Gaussian noise on top."""
+    real, imaginary = rng.normal(0, sigma, (2, *image.shape)).astype(np.float32) if sigma else (0.0, 0.0)
+    return np.hypot(image + real, imaginary)
