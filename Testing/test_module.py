@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -125,6 +126,16 @@ def test_every_file_is_listed_in_cmake() -> None:
         if path.is_file() and path.name != "CMakeLists.txt" and "__pycache__" not in path.parts
     }
     assert listed_in_cmake(module) == files
+
+
+def test_the_extension_index_entry_fits_the_extension() -> None:
+    (entry,) = ROOT.glob("*.json")
+    content = json.loads(entry.read_text(encoding="utf-8"))
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert entry.stem == re.search(r"project\((\w+)\)", cmake)[1]
+    assert content["category"] in SOURCE
+    assert content["build_dependencies"] == re.search(r'EXTENSION_DEPENDS "([^"]*)"', cmake)[1].split()
+    assert content["$schema"].endswith("schema-v1.0.1.json#") and content["scm_url"].endswith(".git")
 
 
 def test_nothing_beside_the_module_would_be_taken_for_a_module() -> None:
