@@ -35,7 +35,7 @@ NEGATIVE_MAGNITUDE = 0.02
 MIN_COVERAGE = 0.5
 MIN_PIXELS = 16
 THICK_SLICES = 1.05
-GAIN_RANGE = (0.8, 1.25)
+GAIN_RANGE = (0.7, 1.4)
 """What a change of receiver gain within a session explains; beyond it something else is amiss."""
 GAIN_TOLERANCE = 0.02
 """Smaller changes of gain are left alone. On every second of 160 simulated subjects `gain_ratio` was off by 0.4 % in
