@@ -9,7 +9,8 @@ import numpy as np
 
 from .cohort import Subject
 from .errors import LIPCARError
-from .examination import Examination, move
+from .examination import Examination
+from .matching import move
 
 LEVELS: dict[str, tuple[float, ...]] = {
     "noise": (0.0, 0.025, 0.05, 0.075, 0.1),

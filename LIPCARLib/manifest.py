@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LIPCARError
-from .examination import SCALE_RULE
+from .intensity import SCALE_RULE
 from .resources import RESOURCES
 
 SCHEMA_VERSION = 1

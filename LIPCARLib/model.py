@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from .errors import LIPCARError
-from .examination import SCALE_RULE
+from .intensity import SCALE_RULE
 from .manifest import MANIFEST, ROLES, SCHEMA_VERSION, find_model, read_manifest, write_file, write_manifest
 from .networks import VNet
 

@@ -13,11 +13,13 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from LIPCARLib import examination as examination_module
 from LIPCARLib import images as images_module
+from LIPCARLib import intensity as intensity_module
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import SCALE_RULE, Examination, foreground_scale, gain_ratio, shift_between
+from LIPCARLib.examination import Examination
 from LIPCARLib.images import Grid, check_output, read_image, write_files, write_image
+from LIPCARLib.intensity import SCALE_RULE, foreground_scale
+from LIPCARLib.matching import gain_ratio, move, shift_between
 from LIPCARLib.phantom import simulate
 
 BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
@@ -427,7 +429,7 @@ def test_the_predose_image_is_moved_onto_the_lowdose_image(shift: tuple[int, int
     assert moved.predose_shift == pytest.approx(found)
     assert any("was moved by" in notice for notice in moved.notices)
     inner = np.s_[:, 8:-8, 8:-8]
-    aligned = examination_module.move(pre, straight)[inner]
+    aligned = move(pre, straight)[inner]
     np.testing.assert_allclose(moved.predose[inner] / moved.predose_gain, aligned, atol=0.01 * pre.max())
     left = Examination.from_images(image_of(low), image_of(beside), match_predose=False)
     assert left.predose_shift == (0, 0)
@@ -442,11 +444,9 @@ def test_a_small_shift_is_left_to_the_network() -> None:
 
 def test_moving_there_and_back_changes_nothing() -> None:
     pre = simulate(11, 1, slices=2, size=96).predose.astype(np.float32) + 500
-    back = examination_module.move(examination_module.move(pre, (1.3, -2.4)), (-1.3, 2.4))
+    back = move(move(pre, (1.3, -2.4)), (-1.3, 2.4))
     np.testing.assert_allclose(back[:, 8:-8, 8:-8], pre[:, 8:-8, 8:-8], atol=0.03 * pre.max())
-    np.testing.assert_allclose(
-        examination_module.move(pre, (0, 3))[:, :, 10:-10], np.roll(pre, 3, 2)[:, :, 10:-10], rtol=2e-3
-    )
+    np.testing.assert_allclose(move(pre, (0, 3))[:, :, 10:-10], np.roll(pre, 3, 2)[:, :, 10:-10], rtol=2e-3)
 
 
 def test_unrelated_images_are_not_moved() -> None:
@@ -599,7 +599,7 @@ def test_scale_rule() -> None:
 def test_scale_of_a_subsampled_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     array = head(slices=8)
     whole = foreground_scale(array)
-    monkeypatch.setattr(examination_module, "MAX_SAMPLES", array.size // 7)
+    monkeypatch.setattr(intensity_module, "MAX_SAMPLES", array.size // 7)
     assert foreground_scale(array) == foreground_scale(array) == pytest.approx(whole, rel=0.01)
 
 

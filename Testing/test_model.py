@@ -15,7 +15,7 @@ from torch import Tensor
 
 from LIPCARLib import manifest as manifest_module
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import SCALE_RULE
+from LIPCARLib.intensity import SCALE_RULE
 from LIPCARLib.manifest import MANIFEST, default_model, list_models, read_manifest, write_manifest
 from LIPCARLib.model import Model, load_model, save_model, verify_model
 from LIPCARLib.networks import VNet

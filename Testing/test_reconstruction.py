@@ -16,7 +16,8 @@ from LIPCARLib import devices
 from LIPCARLib import reconstruction as reconstruction_module
 from LIPCARLib.devices import batch_size, choose_device, describe, is_out_of_memory
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.examination import Examination, noise_floor
+from LIPCARLib.examination import Examination
+from LIPCARLib.intensity import noise_floor
 from LIPCARLib.model import Model
 from LIPCARLib.reconstruction import SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
 

@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.evaluation import examination_metrics
-from LIPCARLib.examination import Examination, noise_floor
+from LIPCARLib.examination import Examination
+from LIPCARLib.intensity import noise_floor
 from LIPCARLib.manifest import default_model, list_models, read_manifest
 from LIPCARLib.model import load_model, verify_model
 from LIPCARLib.reconstruction import complete, reconstruct

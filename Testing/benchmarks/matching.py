@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from LIPCARLib.cohort import Subject, read_subject
-from LIPCARLib.examination import Examination, gain_ratio, shift_between
+from LIPCARLib.examination import Examination
+from LIPCARLib.matching import gain_ratio, shift_between
 from LIPCARLib.model import Model, load_model
 from LIPCARLib.phantom import Tissue
 
