@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from . import __version__, experiment, reconstruction, training
-from .cohort import subject_folders, write_simulated_cohort
+from .cohort import read_subject, subject_folders, write_simulated_cohort
 from .dicom import check_series_folder, new_folder, series_files
 from .disturbances import LEVELS, Disturbance
 from .errors import LIPCARError
@@ -28,6 +28,7 @@ from .model import Model, load_model, verify_model
 from .report import build_report, comparison_figure, most_enhancing_slices
 from .resources import RESOURCES
 from .statistics import compare
+from .trust import AUTO, RULES, check_alpha
 
 app = typer.Typer(
     name="lipcar",
@@ -43,6 +44,12 @@ DEMO_SLICES = (4, 1)
 out, err = Console(), Console(stderr=True)
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="A shipped model's name or a model's folder.")]
+AlphaOption = Annotated[
+    str, typer.Option(help=f"Weight of the regularizer, a number (the paper's is 0.006), or: {', '.join(RULES)}.")
+]
+AlphasOption = Annotated[
+    list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
@@ -85,7 +92,7 @@ def enhance(
     output: Annotated[Path, typer.Option(help="Where to write the simulated high-dose image.")],
     predose: Annotated[Path | None, typer.Option(help="The image before the agent.")] = None,
     model: ModelOption = None,
-    alpha: Annotated[float, typer.Option(help="Weight of the regularizer.")] = reconstruction.ALPHA,
+    alpha: AlphaOption = AUTO,
     solver: Annotated[str, typer.Option(help="proximal or adam.")] = "proximal",
     iterations: Annotated[
         int | None, typer.Option(help="Network evaluations (proximal) or steps (adam) a slice.")
@@ -106,6 +113,7 @@ def enhance(
     images = [path for path in (output, prior_output) if path is not None]
     others = [path for path in (report, picture) if path is not None]
     _check_outputs(inputs, images, others)
+    alpha_ = check_alpha(alpha)
     if dicom_output is not None:
         check_series_folder(dicom_output)
     if slice_axis is not None and slice_axis not in AXES:
@@ -115,7 +123,7 @@ def enhance(
     _enhance(
         examination,
         _load(model, predose is not None),
-        {"alpha": alpha, "solver": solver, "iterations": iterations, "device": device},
+        {"alpha": alpha_, "solver": solver, "iterations": iterations, "device": device},
         output=output,
         prior_output=prior_output,
         report_output=report,
@@ -187,7 +195,7 @@ def _enhance(
         write_files({**files, **series}, {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()})
     out.print(
         f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
-        f"model {model.name}, alpha {result.provenance['alpha']:g}, at most {report['network_evaluations']} network "
+        f"model {model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} network "
         "evaluations a slice.",
         highlight=False,
         soft_wrap=True,
@@ -235,9 +243,16 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
     l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
     batch: Annotated[int, typer.Option(min=1)] = 4,
+    noise: Annotated[float, typer.Option(min=0, help="Most noise to add to the images given, in model scale.")] = 0.0,
+    start: Annotated[str | None, typer.Option(help="A model's name or folder, to go on from its weights.")] = None,
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
+    held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the subjects kept out of training.")] = 0.15,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    score: Annotated[bool, typer.Option(help="Measure the model on the subjects held out, for its card.")] = True,
+    snapshot: Annotated[
+        list[int] | None, typer.Option(help="Keep the prior of this epoch too, as OUTPUT/epoch-NN; several times.")
+    ] = None,
     description: Annotated[str | None, typer.Option(help="A sentence for the model card.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -248,7 +263,9 @@ def train(
         batch=batch,
         learning_rate=learning_rate,
         l1=l1,
+        noise=noise,
         crop=crop,
+        held_out=held_out,
         residual=residual,
         smooth=smooth,
         difference_start=difference_start,
@@ -256,17 +273,25 @@ def train(
         seed=seed,
     )
     words = {} if description is None else {"description": description}
-    epochs_ = training.train(cohort, output, settings, device=device, resume=resume, **words)
+    epochs_ = training.train(
+        cohort, output, settings, device=device, resume=resume, start=start, snapshots=snapshot or (), **words
+    )
     with _progress_bar("Training", 2 * epochs) as (bar, task):
         for epoch in epochs_:
             done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
             bar.update(task, completed=done, info=_epoch_line(epoch) + _time_left(epoch.seconds_left))
             if not err.is_terminal:
                 err.print(_epoch_line(epoch), highlight=False)
-    held_out = read_manifest(output)["training"]["held_out_subjects"]
+    kept_out = read_manifest(output)["training"]["held_out_subjects"]
+    _record_operator_error(output, [cohort / name for name in kept_out])
+    error = read_manifest(output)["forward_operator_error"]
+    for early in (output / training.snapshot_name(epoch) for epoch in snapshot or ()):
+        write_manifest(early, read_manifest(early) | {"forward_operator_error": error})  # it is the same operator
+    if not score:
+        return
     card = experiment.CARD_METHODS, experiment.CARD_ALPHAS
     what = experiment.Experiment((load_model(output),), *card, device=device)
-    _evaluate(what, [cohort / name for name in held_out], None, record=output)
+    _evaluate(what, [cohort / name for name in kept_out], None, record=output)
 
 
 @app.command()
@@ -275,7 +300,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Folder for tables, figures and the report.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
     methods: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(experiment.METHODS),
-    alpha: Annotated[list[float] | None, typer.Option(help="May be given several times.")] = None,
+    alpha: AlphasOption = None,
     dose_fraction: Annotated[float | None, typer.Option(help="Low dose over full dose, for the extrapolation.")] = None,
     solver: Annotated[str, typer.Option(help="proximal or adam.")] = "proximal",
     iterations: Annotated[int | None, typer.Option(help="As in lipcar enhance.")] = None,
@@ -294,9 +319,14 @@ def evaluate(
     if record and (model is None or len(model) != 1 or not Path(model[0]).is_dir()):
         raise LIPCARError("--record needs one --model, the folder of the model to write to.")
     if record:
-        chosen, alphas = experiment.CARD_METHODS, alpha or experiment.CARD_ALPHAS
+        chosen, alphas = experiment.CARD_METHODS, experiment.CARD_ALPHAS
     else:
-        chosen, alphas = [name.strip() for name in methods.split(",")], alpha or [reconstruction.ALPHA]
+        chosen, alphas = [name.strip() for name in methods.split(",")], (AUTO, reconstruction.ALPHA)
+    if alpha:
+        alphas = [check_alpha(one) for one in alpha]
+    if record:
+        _record_operator_error(Path(names[0]), folders)  # a rule for alpha needs it
+        models = (load_model(names[0]),)
     what = experiment.Experiment(models, tuple(chosen), tuple(alphas), dose_fraction, solver, iterations, device)
     _evaluate(what, folders, output, record=Path(model[0]) if record else None)
 
@@ -307,7 +337,7 @@ def robustness(
     output: Annotated[Path, typer.Option(help="Folder for tables and curves.")],
     model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
     disturb: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(LEVELS),
-    alpha: Annotated[list[float] | None, typer.Option(help="May be given several times.")] = None,
+    alpha: AlphasOption = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
     ] = False,
@@ -320,7 +350,9 @@ def robustness(
         folders = _held_out(folders, models)
     wanted = [Disturbance(kind.strip(), 0.0).kind for kind in disturb.split(",")]
     curves: dict[str, dict[float, list[experiment.SubjectResult]]] = {kind: {} for kind in wanted}
-    what = experiment.Experiment(models, ("nn", "lip-car"), tuple(alpha or [reconstruction.ALPHA]), device=device)
+    what = experiment.Experiment(
+        models, ("nn", "lip-car"), tuple(check_alpha(a) for a in alpha or [AUTO]), device=device
+    )
     for kind in wanted:
         for level in LEVELS[kind]:
             err.print(f"{kind} {level:g}", highlight=False)
@@ -389,6 +421,12 @@ def _evaluate(what: experiment.Experiment, folders: list[Path], output: Path | N
         write_manifest(record, manifest)
 
 
+def _record_operator_error(model: Path, folders: Sequence[Path]) -> None:
+    """Measure the forward operator's error on these subjects and write it into the model's card."""
+    error = experiment.measure_operator_error(load_model(model), (read_subject(folder) for folder in folders))
+    write_manifest(model, read_manifest(model) | {"forward_operator_error": error})
+
+
 @models_app.command("list")
 def list_command() -> None:
     """The shipped models."""
@@ -418,6 +456,10 @@ def show_command(name: Annotated[str, typer.Argument(help="A shipped model's nam
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
         out.print(_scores_table(measured["means_over_slices"], title))
+    if "forward_operator_error" in manifest:
+        squares = manifest["forward_operator_error"]["mean_squares"]
+        values = ", ".join(f"{square**0.5:.4f}" for square in squares)
+        out.print(f"error of the forward operator, rms by band from fine to coarse: {values}", highlight=False)
 
 
 @models_app.command("verify")

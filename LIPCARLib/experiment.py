@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from . import __version__
+from . import __version__, trust
 from .anatomy import BRAIN_TISSUES, Tissue
 from .cohort import Subject, read_subject
 from .disturbances import Disturbance
@@ -23,7 +23,7 @@ from .evaluation import compare_slice
 from .examination import Examination
 from .images import write_files
 from .model import Model
-from .reconstruction import ALPHA, Progress, reconstruct
+from .reconstruction import ALPHA, Progress, reconstruct, with_noise_floor
 
 METHODS = {
     "predose": "the pre-dose image itself",
@@ -43,8 +43,8 @@ EXAMPLES = 6
 BODY_THRESHOLD = 0.1
 """In model scale: what is brighter in the high-dose image is body, where there are no labels."""
 FALSE_PERCENTILE = 99.9
-CARD_ALPHAS = (6e-3, 2e-2, 6e-2)
-"""What a model card reports: the paper's alpha, and about three and ten times of it."""
+CARD_ALPHAS: tuple[float | str, ...] = (trust.AUTO, ALPHA)
+"""What a model card reports: the default rule and the paper's alpha."""
 CARD_METHODS = ("predose", "lowdose", "nn", "lip-car")
 
 
@@ -105,7 +105,7 @@ class Experiment:
     Attributes:
         models: each gives a network of its own; without one, only the baselines are left.
         methods: of METHODS.
-        alphas: of LIP-CAR and TV.
+        alphas: of LIP-CAR and TV: numbers, or rules of `trust.RULES`.
         dose_fraction: low dose over full dose, for the extrapolation; None takes what a simulated cohort tells.
         solver, iterations, device: as in `reconstruct`.
         disturbance: what goes wrong in every subject, if anything.
@@ -113,7 +113,7 @@ class Experiment:
 
     models: tuple[Model, ...]
     methods: tuple[str, ...] = tuple(METHODS)
-    alphas: tuple[float, ...] = (ALPHA,)
+    alphas: tuple[float | str, ...] = (trust.AUTO, ALPHA)
     dose_fraction: float | None = None
     solver: str = "proximal"
     iterations: int | None = None
@@ -234,7 +234,7 @@ def compute_images(
                 if "nn" in experiment.methods:
                     images[label] = result.prior
                 name = label.replace("NN", "LIP-CAR" if method == "lip-car" else "TV", 1)
-                images[f"{name} {alpha:g}"] = result.highdose
+                images[f"{name} {alpha}"] = result.highdose
         if "nn" in experiment.methods and label not in images:
             images[label] = (yield from reconstruct(e, model, device=experiment.device, iterations=1)).prior
     return images
@@ -249,7 +249,7 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
     (model,) = experiment.models
     label = experiment.label(model)
     names = {"pre-dose": "predose", "low-dose": "lowdose", label: "prior"}
-    names |= {f"{label.replace('NN', 'LIP-CAR', 1)} {alpha:g}": f"lip-car {alpha:g}" for alpha in experiment.alphas}
+    names |= {f"{label.replace('NN', 'LIP-CAR', 1)} {alpha}": f"lip-car {alpha}" for alpha in experiment.alphas}
     rows = [row for result in results for row in result.scores]
     means: dict[str, dict[str, float]] = {}
     for method, name in names.items():
@@ -265,6 +265,44 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
                     means.setdefault(name, {})[prefix + key] = round(float(np.mean(values)), 4)
     slices = {(row.subject, row.slice) for row in rows}
     return {"subjects": [r.subject for r in results], "slices": len(slices), "means_over_slices": means}
+
+
+def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[str, Any]:
+    """What a model's card says of its forward operator: how far F(x_H) is from x_L, by band of spatial frequency.
+
+    Per band, what nine of ten slices (`trust.QUANTILE`) stay below in mean square over the body, in model scale, after
+    the noise of x_L is taken off. From the noise-free high-dose image where there is one.
+
+    Args:
+        model: where it is.
+        subjects: that did not train it.
+
+    Raises:
+        LIPCARError: the model needs a pre-dose image that a subject lacks.
+    """
+    rows = []
+    device = next(model.parameters()).device
+    for subject in subjects:
+        e = subject.examination
+        high = e.highdose if subject.clean_highdose is None else subject.clean_highdose
+        volumes = [e.lowdose, high] + ([e.predose] if model.uses_predose and e.predose is not None else [])
+        floor, sigma = e.noise_floor / e.scale, e.noise / e.scale
+        forward_operator = with_noise_floor(model.forward_operator, floor if model.predicts_noise_free else 0.0)
+        noise = sigma**2 * trust.noise_energies(*e.lowdose.shape[1:], device)
+        for z in range(len(e.lowdose)):
+            images = [torch.from_numpy(v[z][None, None] / np.float32(e.scale)).to(device) for v in volumes]
+            inside = trust.body(images[0], floor)
+            if inside.any():
+                with torch.no_grad():
+                    residual = forward_operator(images[1], images[2] if len(images) > 2 else None) - images[0]
+                rows.append((trust.band_energies(residual, inside)[0] - noise).clamp_min(0).cpu())
+    errors = torch.stack(rows).quantile(trust.QUANTILE, dim=0)
+    return {
+        "widths": list(trust.WIDTHS),
+        "mean_squares": [float(f"{value:.4g}") for value in errors],
+        "quantile": trust.QUANTILE,
+        "slices": len(rows),
+    }
 
 
 def best_fit(examination: Examination) -> np.ndarray:

@@ -225,7 +225,7 @@ def page(title: str, summary: Mapping[str, Any], pictures: Mapping[str, bytes]) 
     models = ", ".join(f"{label} = {entry['name']}" for label, entry in summary["models"].items())
     parts.append(
         f"<p>{len(summary['subjects'])} subjects; {html.escape(models)}; alpha "
-        f"{', '.join(f'{a:g}' for a in summary['alphas'])}; intervals: {html.escape(summary['intervals'])}.</p>"
+        f"{', '.join(str(a) for a in summary['alphas'])}; intervals: {html.escape(summary['intervals'])}.</p>"
     )
     if summary["failures"]:
         rows = "".join(

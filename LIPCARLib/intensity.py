@@ -61,6 +61,30 @@ def noise_floor(lowdose: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(background, dtype=np.float64)))) if background.size else 0.0
 
 
+def noise_deviation(lowdose: np.ndarray) -> float:
+    """Standard deviation sigma of the noise: from the background, or from tissue where there is no background.
+
+    In tissue: the median magnitude of the second difference along both axes of the slices, which knows neither level
+    nor slope, over 0.6745 (Donoho & Johnstone, Biometrika 81(3), 1994). Texture makes it a little too large.
+
+    Args:
+        lowdose: (S, H, W), non-negative, finite, in intensity units.
+
+    Returns:
+        At least 0, in the same units.
+    """
+    floor = noise_floor(lowdose)
+    if floor > 0:
+        return floor / float(np.sqrt(2))
+    step = -(-lowdose.size // MAX_SAMPLES)
+    slices = lowdose[::step]
+    corner = slices[:, :-1, :-1] - slices[:, 1:, :-1] - slices[:, :-1, 1:] + slices[:, 1:, 1:]
+    # Where all four pixels are tissue: the edge of a mask is no noise.
+    tissue = slices > threshold(sampled(lowdose))
+    tissue = tissue[:, :-1, :-1] & tissue[:, 1:, :-1] & tissue[:, :-1, 1:] & tissue[:, 1:, 1:]
+    return float(np.median(np.abs(corner[tissue]))) / (2 * 0.6745) if tissue.any() else 0.0
+
+
 def threshold(values: np.ndarray) -> float:
     """Where foreground begins."""
     positive = values[values > 0]

@@ -61,6 +61,10 @@ class Model(nn.Module):
         """
         return self._forward_operator(self._input(highdose, predose))
 
+    def network(self, role: str) -> VNet:
+        """The network that plays this role of `manifest.ROLES`."""
+        return {"prior": self._prior, "forward_operator": self._forward_operator}[role]
+
     def _input(self, image: Tensor, predose: Tensor | None) -> Tensor:
         if not self.uses_predose:
             return image

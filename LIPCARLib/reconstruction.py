@@ -19,7 +19,19 @@ from .errors import LIPCARError
 from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
-from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, adam, proximal
+from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, Solver, adam, continuation, proximal
+from .trust import (
+    AUTO,
+    DISCREPANCY_ALPHAS,
+    RULE_ALPHA,
+    RULES,
+    band_energies,
+    body,
+    check_alpha,
+    data_weight,
+    fine_scale_trust,
+    operator_error,
+)
 
 ALPHA = 6e-3
 """The paper's regularization parameter."""
@@ -55,6 +67,7 @@ class _Batch:
     objective: list[list[float]]
     residual_rms: list[float]
     network_evaluations: list[int]
+    trust: list[float]
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,8 @@ class Result(_Batch):
         objective: per slice, its value at the start and after every step.
         residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
         network_evaluations: per slice, evaluations of the forward operator.
+        trust: per slice, how far fine scales of the data counted, 0..1 (see `trust.fine_scale_trust`): near 1 the
+            measured image contradicts the prior. Always 1 where alpha is a number.
         seconds: wall-clock time of the computation.
         provenance: how it was made; plain values, ready for a report or an image header.
     """
@@ -84,7 +99,7 @@ def reconstruct(
     examination: Examination,
     model: Model,
     *,
-    alpha: float = ALPHA,
+    alpha: float | str = AUTO,
     solver: str = "proximal",
     iterations: int | None = None,
     device: str | torch.device = "auto",
@@ -100,7 +115,8 @@ def reconstruct(
     Args:
         examination: checked; its own scale is used.
         model: moved to the device.
-        alpha: weight of the regularizer, positive. Large values return the prior.
+        alpha: a rule of `trust.RULES`, or the weight of the regularizer, a positive number (the paper's is ALPHA):
+            then the objective is the paper's own. Large values return the prior.
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
@@ -111,9 +127,10 @@ def reconstruct(
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
 
     Raises:
-        LIPCARError: an argument out of range; a model that needs a pre-dose image the examination lacks; not even
-            one slice fits the memory.
+        LIPCARError: an argument out of range; a rule with "adam", or with a model whose card does not tell its error;
+            a model that needs a pre-dose image the examination lacks; not even one slice fits the memory.
     """
+    alpha = check_alpha(alpha)
     iterations = _check(examination, model, alpha, solver, iterations)
     if slices_at_once is not None and slices_at_once < 1:
         raise LIPCARError(f"{slices_at_once} slices at once were asked for; at least 1 is expected.")
@@ -189,11 +206,11 @@ def reconstruct(
     }
     highdose, prior = (np.concatenate([getattr(b, role) for b in batches]) for role in ("highdose", "prior"))
     consistency = np.concatenate([b.data_consistency for b in batches]) if data_consistency else None
-    objective, residual_rms, evaluations = (
+    objective, residual_rms, evaluations, trust = (
         [value for b in batches for value in getattr(b, key)]
-        for key in ("objective", "residual_rms", "network_evaluations")
+        for key in ("objective", "residual_rms", "network_evaluations", "trust")
     )
-    return Result(highdose, prior, consistency, objective, residual_rms, evaluations, seconds, provenance)
+    return Result(highdose, prior, consistency, objective, residual_rms, evaluations, trust, seconds, provenance)
 
 
 def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> ForwardOperator:
@@ -223,11 +240,16 @@ def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielde
             report(progress)
 
 
-def _check(examination: Examination, model: Model, alpha: float, solver: str, iterations: int | None) -> int:
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise LIPCARError(f"alpha is {alpha}; a positive number is expected (the paper's is {ALPHA}).")
+def _check(examination: Examination, model: Model, alpha: float | str, solver: str, iterations: int | None) -> int:
     if solver not in SOLVERS:
         raise LIPCARError(f"Unknown solver '{solver}'; expected one of: {', '.join(SOLVERS)}.")
+    if alpha in RULES:
+        operator_error(model.manifest)
+        if solver != "proximal":
+            raise LIPCARError(
+                f"The solver '{solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), not "
+                f"'{alpha}'. Give one, or choose the proximal solver."
+            )
     iterations = SOLVERS[solver] if iterations is None else iterations
     if iterations < 1:
         raise LIPCARError(f"{iterations} iterations were asked for; at least 1 is expected.")
@@ -244,7 +266,7 @@ def _solve_batch(
     model: Model,
     forward_operator: ForwardOperator,
     chosen: slice,
-    alpha: float,
+    alpha: float | str,
     solver: str,
     iterations: int,
     device: torch.device,
@@ -259,8 +281,15 @@ def _solve_batch(
         xbar = model.prior(lowdose, predose)
     yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
     regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
-    problem = Objective(forward_operator, lowdose, regularizer, alpha, predose)
-    steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
+    trust = torch.ones(len(lowdose), device=device)
+    steps: Solver
+    if alpha in RULES:
+        problem = Objective(forward_operator, lowdose, regularizer, RULE_ALPHA, predose)
+        noise = examination.noise / scale, examination.noise_floor / scale
+        steps, trust = _by_rule(problem, str(alpha), xbar, noise, model, iterations)
+    else:
+        problem = Objective(forward_operator, lowdose, regularizer, float(alpha), predose)
+        steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
     objective, evaluations = [], []
     for step in steps:
         objective.append(step.objective)
@@ -279,7 +308,43 @@ def _solve_batch(
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / lowdose[0].numel()).sqrt().tolist(),
         step.network_evaluations.tolist(),
+        trust.tolist(),
     )
+
+
+def _by_rule(
+    problem: Objective, name: str, xbar: Tensor, noise: tuple[float, float], model: Model, iterations: int
+) -> tuple[Solver, Tensor]:
+    """The solver that a rule of `trust` asks for, and the trust in fine scales by slice.
+
+    Args:
+        problem: unweighted, on the whole image.
+        noise: its standard deviation and the noise floor, model scale.
+    """
+    rule, (sigma, floor) = RULES[name], noise
+    inside = body(problem.lowdose, floor)
+    error = torch.tensor(operator_error(model.manifest), device=xbar.device)
+
+    def residual(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return problem.forward_operator(x, problem.predose) - problem.lowdose
+
+    if rule.on_body:
+        problem.regularizer = GenTV(problem.regularizer.reference, inside)
+        # Plain total variation has nothing to keep in air but zero.
+        xbar = torch.where(inside, xbar, problem.regularizer.reference)
+    if rule.discrepancy:
+        expected = error.sum() + sigma**2
+
+        def satisfied(x: Tensor) -> Tensor:
+            return band_energies(residual(x), inside).sum(1) <= expected
+
+        return continuation(problem, xbar, DISCREPANCY_ALPHAS, satisfied, iterations), torch.ones_like(xbar[:, 0, 0, 0])
+    trust = torch.zeros_like(xbar[:, 0, 0, 0])
+    if rule.gate:
+        trust = fine_scale_trust(residual(xbar), inside, sigma, error)
+    problem.weight = data_weight(rule, trust, *xbar.shape[-2:])
+    return proximal(problem, xbar, iterations), trust
 
 
 def mapped(

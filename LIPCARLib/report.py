@@ -27,7 +27,8 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
 
     Holds the provenance (versions, device, model and hash, alpha, solver), "seconds", "network_evaluations" (the
     most that any slice took) and the same by slice, "objective" (per slice, by step), "residual_rms" (per slice,
-    model scale), the notices, and with a high-dose reference "metrics": per image, per score, per slice.
+    model scale), "trust" (per slice, how far fine scales of the data
+    counted), the notices, and with a high-dose reference "metrics": per image, per score, per slice.
     """
     report = {
         **result.provenance,
@@ -37,6 +38,7 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
         "network_evaluations_by_slice": result.network_evaluations,
         "objective": result.objective,
         "residual_rms": result.residual_rms,
+        "trust": result.trust,
     }
     if examination.highdose is not None:
         report["metrics"] = complete(examination_metrics(examination, result))
@@ -91,7 +93,7 @@ def comparison_figure(
             axis.set_axis_off()
     figure.supxlabel(
         f"Simulated images, research only - not for diagnosis. Model {result.provenance['model']}, "
-        f"alpha {result.provenance['alpha']:g}, one window for all.",
+        f"alpha {result.provenance['alpha']}, one window for all.",
         color="0.7",
         fontsize=8,
     )

@@ -7,7 +7,8 @@ All work on a batch of slices and treat every slice by itself, so the batch a sl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import copy
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,8 @@ SHORTEST, LONGEST = 1e-3, 1e3
 
 
 class Objective:
-    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice.
+    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice; with a weight W >= 0 on spatial frequencies 1/2 <r, W r> instead,
+    r = F(x) - x_L.
 
     Args:
         forward_operator: F, from (N, 1, H, W) and the slices' pre-dose images (or None) to (N, 1, H, W).
@@ -41,6 +43,7 @@ class Objective:
         regularizer: R around the same slices.
         alpha: the weight of R, positive.
         predose: x_P, (N, 1, H, W), handed on to F.
+        weight: W as a multiplier of the real Fourier transform, (N, 1, H, W // 2 + 1); None for 1.
     """
 
     def __init__(
@@ -50,22 +53,28 @@ class Objective:
         regularizer: GenTV,
         alpha: float,
         predose: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> None:
         self.forward_operator = forward_operator
         self.lowdose = lowdose
         self.regularizer = regularizer
         self.alpha = alpha
         self.predose = predose
+        self.weight = weight
 
     def __getitem__(self, slices: Tensor) -> Objective:
         """The objective of some slices of the batch, chosen by an index tensor."""
-        predose = None if self.predose is None else self.predose[slices]
-        return Objective(self.forward_operator, self.lowdose[slices], self.regularizer[slices], self.alpha, predose)
+        predose, weight = (None if one is None else one[slices] for one in (self.predose, self.weight))
+        lowdose, regularizer = self.lowdose[slices], self.regularizer[slices]
+        return Objective(self.forward_operator, lowdose, regularizer, self.alpha, predose, weight)
 
     def data_fidelity(self, x: Tensor) -> Tensor:
-        """1/2 ||F(x) - x_L||^2 per slice, (N,). Differentiable; one network evaluation."""
+        """1/2 ||F(x) - x_L||^2, weighted, per slice, (N,). Differentiable; one network evaluation."""
         difference = self.forward_operator(x, self.predose) - self.lowdose
-        return 0.5 * difference.square().flatten(1).sum(1)
+        if self.weight is None:
+            return 0.5 * difference.square().flatten(1).sum(1)
+        weighted = torch.fft.irfft2(torch.fft.rfft2(difference) * self.weight, s=difference.shape[-2:])
+        return 0.5 * (difference * weighted).flatten(1).sum(1)
 
     def value(self, x: Tensor) -> Tensor:
         """The whole objective per slice, (N,). Differentiable; one network evaluation."""
@@ -194,6 +203,48 @@ def proximal(
         settled = residual <= tolerance * _dot(here, here).sqrt()
         finished = _replaced(finished, active, settled | (count[active] >= evaluations))
         yield Step(x, value, fidelity, count, finished)
+
+
+def continuation(
+    objective: Objective,
+    start: Tensor,
+    alphas: Sequence[float],
+    satisfied: Callable[[Tensor], Tensor],
+    evaluations: int = PROXIMAL_EVALUATIONS,
+) -> Solver:
+    """:func:`proximal` along a path of falling alphas, each from where the last one ended, until a slice is satisfied.
+
+    Args:
+        objective: of the batch; its own alpha is not used.
+        start: (N, 1, H, W), where the path begins; a slice that it satisfies stays there.
+        alphas: from large to small.
+        satisfied: says of (N, 1, H, W) which slices may stop, (N,) booleans.
+        evaluations: at most this many network evaluations per slice and alpha.
+
+    Yields as `proximal` does; a step's objective is that of the alpha it was taken at.
+    """
+    x = start.clamp(min=0)
+    count = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    latest: Step | None = None
+    for alpha in alphas:
+        part = copy.copy(objective)
+        part.alpha = alpha
+        going = torch.nonzero(~satisfied(x)).squeeze(1)
+        if latest is not None and not len(going):
+            return
+        for step in proximal(part, x, evaluations if len(going) else 1):
+            # The whole batch is solved, slices that may stop are put back: simple, and meant for comparisons.
+            chosen = torch.zeros(len(x), dtype=torch.bool, device=x.device).index_fill(0, going, True)
+            kept = latest or step
+            latest = Step(
+                torch.where(_per_slice(chosen), step.x, kept.x),
+                torch.where(chosen, step.objective, kept.objective),
+                torch.where(chosen, step.data_fidelity, kept.data_fidelity),
+                torch.where(chosen, count + step.network_evaluations, kept.network_evaluations),
+                step.finished | ~chosen,
+            )
+            yield latest
+        x, count = latest.x, latest.network_evaluations
 
 
 def _fidelity_and_gradient(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from .cohort import Subject, read_subject, subject_folders
 from .devices import choose_device
 from .errors import LIPCARError
-from .manifest import ROLES
+from .manifest import ROLES, write_file
 from .metrics import ssim
-from .model import save_model
+from .model import Model, load_model, save_model
 from .networks import VNet
 
 COLLAPSE = 0.1
@@ -49,6 +50,10 @@ class TrainingSettings:
         difference_start: half of the first layer's channels start on the amplified difference between the image and
             the pre-dose image. After three epochs a prior started so was off by 0.068 rms in the bodies of held-out
             rats, one started at random by 0.079, the low-dose images by 0.089.
+        noise: up to this much complex noise (standard deviation, model scale) is added to the images that are given,
+            never to those that are to be learned; half of the crops get less than a quarter of it. What a scanner
+            noisier than the cohort's needs.
+        start: SHA-256 of the model whose weights training starts from, None for random ones.
         held_out: fraction of the subjects kept out of training, at least one.
         precision: "float32", or "bfloat16" on processors that have it (2 to 3 times as fast).
         seed: of everything random.
@@ -63,6 +68,8 @@ class TrainingSettings:
     residual: bool = True
     smooth: bool = False
     difference_start: bool = True
+    noise: float = 0.0
+    start: str | None = None
     held_out: float = 0.15
     precision: str = "float32"
     seed: int = 0
@@ -99,6 +106,8 @@ def train(
     *,
     device: torch.device | str = "auto",
     resume: bool = False,
+    start: str | os.PathLike[str] | None = None,
+    snapshots: Sequence[int] = (),
     name: str | None = None,
     description: str = "Trained by `lipcar train`.",
 ) -> Generator[TrainingProgress, None, Path]:
@@ -114,16 +123,31 @@ def train(
         settings: what is recorded in the manifest.
         device: as in :func:`devices.choose_device`.
         resume: go on from the checkpoints of the same settings; without it, existing ones are an error.
+        start: a model, shipped or in a folder, to go on from: its weights at the start, its architecture.
+        snapshots: epochs after which the prior is kept as well: ``output/epoch-NN`` is a model of that prior and the
+            finished forward operator, for the gain over a prior that was trained that long.
         name: of the model; the folder's name by default.
         description: a sentence for the model card.
 
     Raises:
-        LIPCARError: an unusable cohort; checkpoints that exist without `resume`, or are of other settings; an unknown
-            precision or device.
+        LIPCARError: an unusable cohort; a model to start from that takes other images; checkpoints that exist without
+            `resume`, or are of other settings; an unknown precision or device.
     """
     if settings.precision not in PRECISIONS:
         raise LIPCARError(f"Unknown precision '{settings.precision}'; expected one of: {', '.join(PRECISIONS)}.")
+    wrong = [epoch for epoch in snapshots if not 1 <= epoch <= settings.epochs]
+    if wrong:
+        raise LIPCARError(f"A snapshot after epoch {wrong[0]} was asked for; expected 1 to {settings.epochs}.")
     device = choose_device(device) if isinstance(device, str) else device
+    first = None if start is None else load_model(start)
+    if first is not None:
+        if first.uses_predose != settings.predose:
+            raise LIPCARError(
+                f"The model '{first.name}' to start from {'takes' if first.uses_predose else 'takes no'} pre-dose "
+                f"image, the training {'gives' if settings.predose else 'gives no'} one."
+            )
+        network = first.network("prior")
+        settings = replace(settings, start=first.digest, residual=network.residual, smooth=network.smooth)
     output = Path(output)
     folders = subject_folders(cohort)
     training, held_out = split_subjects([f.name for f in folders], settings.held_out, settings.seed)
@@ -136,9 +160,12 @@ def train(
     networks, histories, began = {}, {}, time.monotonic()
     epochs_done = 0
     for index, role in enumerate(ROLES):
-        trainer = _Trainer(role, index, settings, data, clean, device, checkpoints / f"{role}.safetensors")
+        trainer = _Trainer(role, index, settings, data, clean, device, checkpoints / f"{role}.safetensors", first)
         while trainer.epoch < settings.epochs:
             loss, score = trainer.run_epoch()
+            if role == "prior" and trainer.epoch in snapshots:
+                weights = {key: value.cpu().contiguous() for key, value in trainer.weights().items()}
+                write_file(_snapshot(checkpoints, trainer.epoch), save(weights))
             epochs_done += 1
             left = settings.epochs - trainer.epoch + settings.epochs * (len(ROLES) - 1 - index)
             seconds = (time.monotonic() - began) / epochs_done * left
@@ -159,7 +186,27 @@ def train(
         },
         "metrics": {},
     }
-    return save_model(output, name or output.resolve().name, networks["prior"], networks["forward_operator"], card)
+    name = name or output.resolve().name
+    for epoch in snapshots:
+        path = _snapshot(checkpoints, epoch)
+        if not path.is_file():
+            raise LIPCARError(f"The prior of epoch {epoch} was not kept: training had passed it. Train anew for it.")
+        early = copy.deepcopy(networks["prior"])
+        early.load_state_dict(load_file(path))
+        note = {**card, "description": f"{description} The prior as it was after {epoch} epochs."}
+        save_model(
+            output / f"epoch-{epoch:02d}", f"{name}-epoch-{epoch:02d}", early, networks["forward_operator"], note
+        )
+    return save_model(output, name, networks["prior"], networks["forward_operator"], card)
+
+
+def snapshot_name(epoch: int) -> str:
+    """The folder of a snapshot within the model's own."""
+    return f"epoch-{epoch:02d}"
+
+
+def _snapshot(checkpoints: Path, epoch: int) -> Path:
+    return checkpoints / f"prior-{epoch:02d}.safetensors"
 
 
 # Data
@@ -218,6 +265,7 @@ class _Trainer:
         clean: bool,
         device: torch.device,
         checkpoint: Path,
+        first: Model | None = None,
     ) -> None:
         self.role, self.index, self.settings, self.device = role, index, settings, device
         self.checkpoint, self.clean = checkpoint, clean
@@ -226,14 +274,19 @@ class _Trainer:
         self.validation = _validation_batches(data["validation"], settings.crop, clean)
         torch.manual_seed(settings.seed * len(ROLES) + index)
         channels = 2 if settings.predose else 1
-        self.network = VNet(channels, residual=settings.residual, smooth=settings.smooth)
-        if settings.predose and settings.difference_start:
-            _start_on_difference(self.network)
+        if first is None:
+            self.network = VNet(channels, residual=settings.residual, smooth=settings.smooth)
+            if settings.predose and settings.difference_start:
+                _start_on_difference(self.network)
+        else:
+            self.network = copy.deepcopy(first.network(role)).requires_grad_().train()
         self.network.to(device=device, memory_format=torch.channels_last)
+        if first is None and not settings.residual:
+            self._start_alive()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.epoch, self.slowdown = 0, 1.0
         self.history: list[dict[str, float | None]] = []
-        self.best_score, self.best = -math.inf, self._weights()
+        self.best_score, self.best = -math.inf, self.weights()
         if checkpoint.is_file():
             self._load()
 
@@ -262,7 +315,7 @@ class _Trainer:
         if not math.isfinite(loss) or not score > self.best_score - COLLAPSE:
             self._fall_back()
         elif score > self.best_score:
-            self.best_score, self.best = score, self._weights()
+            self.best_score, self.best = score, self.weights()
         # JSON knows no NaN: a collapsed epoch's numbers are null.
         loss_, score_ = (round(v, 6) if math.isfinite(v) else None for v in (loss, score))
         self.history.append({"epoch": self.epoch, "loss": loss_, "validation_ssim": score_})
@@ -296,6 +349,11 @@ class _Trainer:
             image, target = torch.lerp(crops[:, 4:5], highdose, noise), crops[:, 3:4]
         else:
             image, target = highdose, lowdose
+        if self.settings.noise:
+            level = self.settings.noise * torch.from_numpy(rng.random((len(crops), 1, 1, 1), dtype=np.float32)).square()
+            given = (predose, image) if self.role == "prior" else (predose,)
+            given = [_with_noise(one, level, rng) for one in given]
+            predose, image = given[0], given[-1] if self.role == "prior" else image
         inputs = torch.cat((predose, image), 1) if self.settings.predose else image
         return inputs.contiguous(memory_format=torch.channels_last), target
 
@@ -306,6 +364,18 @@ class _Trainer:
     def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         loss = 1 - ssim(prediction, target).mean()
         return loss + self.settings.l1 * (prediction - target).abs().mean() if self.settings.l1 else loss
+
+    @torch.no_grad()
+    def _start_alive(self) -> None:
+        """Turn the head of a plain network over where most of its output would be cut off by the last ReLU.
+
+        Nine of sixteen random starts gave (almost) nothing but zeros, and such a network has no gradient to leave them.
+        """
+        rng = np.random.default_rng([self.settings.seed, self.index])
+        inputs, _ = self._example(self.validation[0].to(self.device), rng)
+        if float((self.network(inputs) > 0).float().mean()) < 0.5:
+            for parameter in self.network.head.parameters():
+                parameter.neg_()
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -329,7 +399,8 @@ class _Trainer:
         self.optimizer.state.clear()
         self.slowdown /= 2
 
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights as they are now."""
         return {key: value.detach().clone() for key, value in self.network.state_dict().items()}
 
     def _save(self) -> None:
@@ -364,6 +435,13 @@ class _Trainer:
         self.optimizer.load_state_dict(optimizer)
         self.epoch, self.slowdown = state["epoch"], state["slowdown"]
         self.best_score, self.history = state["best_score"], state["history"]
+
+
+def _with_noise(images: Tensor, level: Tensor, rng: np.random.Generator) -> Tensor:
+    """Magnitude of the images with complex Gaussian noise of these levels on top."""
+    real, imaginary = torch.from_numpy(rng.standard_normal((2, *images.shape), dtype=np.float32)).to(images)
+    level = level.to(images)
+    return torch.hypot(images + level * real, level * imaginary)
 
 
 @torch.no_grad()

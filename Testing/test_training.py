@@ -16,12 +16,14 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from LIPCARLib import training as training_module
 from LIPCARLib.cohort import read_subject, subject_folders, write_simulated_cohort
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.manifest import ROLES, read_manifest
 from LIPCARLib.model import load_model
+from LIPCARLib.networks import VNet
 from LIPCARLib.phantom import simulate
 from LIPCARLib.training import TrainingProgress, TrainingSettings, split_subjects, train
 
@@ -188,6 +190,34 @@ def test_trained_model_is_complete_and_loads(trained: tuple[Path, list[TrainingP
         expected = [(r.epoch, r.loss, r.validation_ssim) for r in reports if r.role == role]
         found = [(h["epoch"], h["loss"], h["validation_ssim"]) for h in card["history"][role]]
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_snapshots_keep_the_early_prior_with_the_finished_operator(cohort: Path, tmp_path: Path) -> None:
+    settings = replace(TINY, epochs=2)
+    finish(train(cohort, tmp_path / "m", settings, snapshots=[1]))
+    early, late = load_model(tmp_path / "m" / "epoch-01"), load_model(tmp_path / "m")
+    low, pre = torch.rand(2, 1, 1, 48, 48)
+    assert not torch.equal(early.prior(low, pre), late.prior(low, pre))
+    assert torch.equal(early.forward_operator(low, pre), late.forward_operator(low, pre))
+    # What one epoch gives, whether or not a second one follows.
+    finish(train(cohort, tmp_path / "again", settings), 1)
+    state = load_file(tmp_path / "again" / "checkpoints" / "prior.safetensors")
+    kept = load_file(tmp_path / "m" / "checkpoints" / "prior-01.safetensors")
+    assert all(torch.equal(kept[key], state[f"network.{key}"]) for key in kept)
+    with pytest.raises(LIPCARError, match="after epoch 3 .* expected 1 to 2"):
+        next(train(cohort, tmp_path / "n", settings, snapshots=[3]))
+
+
+def test_no_plain_network_starts_dead(cohort: Path, tmp_path: Path) -> None:
+    """Half of the random starts give zeros everywhere (seed 4 is one): a head turned over lives."""
+    low, pre = torch.rand(2, 1, 1, 48, 48)
+    for seed in range(3, 6):
+        torch.manual_seed(2 * seed)
+        born_dead = not (VNet(2, residual=False)(torch.cat((pre, low), 1)) > 0).float().mean() > 0.5
+        settings = replace(TINY, epochs=1, residual=False, learning_rate=1e-9, seed=seed)
+        finish(train(cohort, tmp_path / str(seed), settings))
+        alive = (load_model(tmp_path / str(seed)).prior(low, pre) > 0).float().mean() > 0.3
+        assert alive, (seed, born_dead)
 
 
 def test_training_learns(cohort: Path, tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""How far the measured image is believed against the network's guess: the rules that `--alpha auto` stands for.
+
+The residual F(xbar) - x_L at the prior holds noise, the forward operator's own error, and what the prior got wrong. Its
+size cannot tell the third from the first two, its spatial structure can: noise averages out over a region, an error of
+the prior does not. So the residual is looked at in bands of spatial frequency, and what F was measured to leave at the
+true image is known from the model's card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .errors import LIPCARError
+
+WIDTHS = (1.0, 2.0, 4.0, 8.0)
+"""Standard deviations in pixels of the Gaussians between which the bands lie: five bands, finest first."""
+FINEST = 1
+"""Bands below this one hold edges that a shift of half a pixel moves; they say nothing about the prior."""
+REGION = 4.0
+"""Standard deviation in pixels of the Gaussian below whose frequencies the data are always believed."""
+QUANTILE = 0.9
+"""A model's card holds what this share of its held-out slices stays below."""
+BODY_THRESHOLD = 0.1
+FLOOR_FACTOR = 1.5
+"""Body: where the low-dose image, averaged over 5 x 5 pixels, exceeds the threshold (model scale) and this multiple of
+the noise floor (the mean of noise in air is 0.89 of it)."""
+RULE_ALPHA = 0.04
+DISCREPANCY_ALPHAS = (0.2, 0.1, 0.05, 0.025, 0.0125, 0.00625)
+"""The path of the discrepancy principle, from the prior towards the data."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to weigh data against prior, by name an alternative to a number for alpha.
+
+    Attributes:
+        description: what it does, for help texts and tables.
+        gate: fine scales of the data count as far as the residual at the prior exceeds what is expected.
+        regional: coarse scales of the data always count.
+        on_body: air keeps the prior's values, which takes the offset away that GenTV does not see.
+        discrepancy: alpha is the largest of a path at which the residual's size is what is expected (Morozov).
+    """
+
+    description: str
+    gate: bool = False
+    regional: bool = False
+    on_body: bool = True
+    discrepancy: bool = False
+
+
+RULES = {
+    "auto": Rule("coarse scales of the data always, fine ones as far as the prior contradicts them", True, True),
+    "auto-with-air": Rule("the same, air included", True, True, on_body=False),
+    "regional": Rule("only coarse scales of the data", regional=True),
+    "gated": Rule("all scales alike, as far as the prior contradicts them", gate=True),
+    "discrepancy": Rule("the discrepancy principle over a path of alphas", discrepancy=True),
+}
+AUTO = "auto"
+
+
+def check_alpha(alpha: float | str) -> float | str:
+    """A positive number or the name of a rule; a number may be written as text.
+
+    Raises:
+        LIPCARError: neither of them.
+    """
+    if alpha in RULES:
+        return alpha
+    try:
+        number = float(alpha)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise LIPCARError(
+            f"alpha is {alpha}; a positive number is expected (the paper's is 0.006), or one of: {', '.join(RULES)}."
+        )
+    return number
+
+
+def body(lowdose: Tensor, floor: float) -> Tensor:
+    """Where there is tissue, (N, 1, H, W) boolean, from x_L in model scale and its noise floor."""
+    mean = F.avg_pool2d(lowdose, 5, stride=1, padding=2, count_include_pad=False)
+    return mean > max(BODY_THRESHOLD, FLOOR_FACTOR * floor)
+
+
+@lru_cache(maxsize=4)
+def bands(height: int, width: int, device: torch.device) -> Tensor:
+    """Multipliers of a real Fourier transform, (5, H, W // 2 + 1), finest band first; they add up to one."""
+    gaussians = [gaussian(height, width, sigma, device) for sigma in WIDTHS]
+    edges = [torch.ones_like(gaussians[0]), *gaussians]
+    return torch.stack([*(fine - coarse for fine, coarse in zip(edges, gaussians, strict=False)), gaussians[-1]])
+
+
+@lru_cache(maxsize=8)
+def gaussian(height: int, width: int, sigma: float, device: torch.device) -> Tensor:
+    """The Fourier transform of a Gaussian of standard deviation `sigma` pixels, (H, W // 2 + 1)."""
+    rows, columns = torch.fft.fftfreq(height, device=device), torch.fft.rfftfreq(width, device=device)
+    return torch.exp(-2 * (torch.pi * sigma) ** 2 * (rows[:, None] ** 2 + columns**2))
+
+
+def band_energies(residual: Tensor, inside: Tensor) -> Tensor:
+    """Mean square of the residual's part in each band over the body, (N, 5).
+
+    Args:
+        residual: (N, 1, H, W), model scale.
+        inside: (N, 1, H, W) boolean; the residual counts as 0 elsewhere.
+    """
+    height, width = residual.shape[-2:]
+    masked = residual * inside
+    parts = torch.fft.irfft2(
+        torch.fft.rfft2(masked) * bands(height, width, residual.device), s=(height, width)
+    )  # (N, 5, H, W)
+    return (parts * masked).sum((2, 3)) / inside.sum((2, 3)).clamp_min(1)
+
+
+def noise_energies(height: int, width: int, device: torch.device) -> Tensor:
+    """Share of white noise in each band, (5,): the mean of its multiplier over all frequencies."""
+    twice = torch.full((width // 2 + 1,), 2.0, device=device)
+    twice[0] = 1.0
+    if width % 2 == 0:
+        twice[-1] = 1.0
+    return (bands(height, width, device) * twice).sum((1, 2)) / (height * width)
+
+
+def fine_scale_trust(residual: Tensor, inside: Tensor, noise: float, operator_error: Tensor) -> Tensor:
+    """How far the residual at the prior exceeds what is expected of it, (N,), 0 (not at all) to 1.
+
+    The largest over the bands of 1 - expected / found, which is the Wiener gain of an error of the prior whose energy
+    is estimated from the excess. Expected: the noise's energy and the forward operator's validated error.
+
+    Args:
+        residual: F(xbar) - x_L, (N, 1, H, W), model scale.
+        inside: the body, (N, 1, H, W) boolean.
+        noise: standard deviation, model scale.
+        operator_error: mean square of F's error in each band, (5,), from the model's card.
+    """
+    expected = operator_error + noise**2 * noise_energies(*residual.shape[-2:], residual.device)
+    found = band_energies(residual, inside)
+    excess = 1 - expected / found.clamp_min(torch.finfo(found.dtype).tiny)
+    return excess[:, FINEST:].amax(1).clamp(0, 1)
+
+
+def data_weight(rule: Rule, trust: Tensor, height: int, width: int) -> Tensor:
+    """The data term's weight at each spatial frequency, (N, 1, H, W // 2 + 1), 0 to 1.
+
+    trust + (1 - trust) G, G the Gaussian of REGION pixels: coarse scales count in full, where noise has averaged out
+    and a correction amplifies little of it; fine ones as far as the prior is contradicted.
+    """
+    fine = trust.view(-1, 1, 1, 1) * torch.ones((), device=trust.device)
+    if not rule.regional:
+        return fine.expand(-1, 1, height, width // 2 + 1)
+    return fine + (1 - fine) * gaussian(height, width, REGION, trust.device)
+
+
+def operator_error(manifest: Mapping[str, Any]) -> list[float]:
+    """What the model's card says of its forward operator's error in each band.
+
+    Raises:
+        LIPCARError: the card does not tell, or for other bands.
+    """
+    entry = manifest.get("forward_operator_error", {})
+    if entry.get("widths") != list(WIDTHS) or len(entry.get("mean_squares", ())) != len(WIDTHS) + 1:
+        raise LIPCARError(
+            f"The card of the model '{manifest.get('name')}' does not say how far its forward operator is off, which "
+            "a rule for alpha needs. Measure it with `lipcar evaluate COHORT --model FOLDER --held-out --record`, or "
+            "give alpha as a number."
+        )
+    return [float(value) for value in entry["mean_squares"]]
