@@ -15,8 +15,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 from unittest.mock import patch
 
@@ -44,6 +45,8 @@ from LIPCARLib.errors import LIPCARError  # noqa: E402
 from LIPCARLib.resources import RESOURCES  # noqa: E402
 
 AUTOMATIC = "automatic"
+ALPHA_AUTO = "auto"
+"""LIPCARLib.trust.AUTO, written out: that module imports torch, without which the panel must open."""
 ALPHA_RANGE = (1e-4, 1e-1)
 SLIDER_STEPS = 100
 """Positions of the alpha slider for a factor of ten."""
@@ -61,6 +64,9 @@ HOW_TO_GET = {
         "see Offline installation in LIPCAR's README."
     ),
 }
+CONTRADICTION = _(
+    "The measured image contradicts the network's guess; the result follows the data. Look at F(x) - x_L."
+)
 SLOT_SECONDS = 0.03
 """How long the timer computes before the event loop gets its turn; a single step may take longer."""
 CHECK_DELAY = 200
@@ -117,6 +123,7 @@ class LIPCARParameterNode:
     outputVolume: vtkMRMLScalarVolumeNode
     previewVolume: vtkMRMLScalarVolumeNode
     model: Annotated[str, Default(AUTOMATIC)]
+    alphaAuto: Annotated[bool, Default(True)]
     alpha: Annotated[float, WithinRange(*ALPHA_RANGE), Default(6e-3)]
     prior: bool
     enhancement: bool
@@ -240,6 +247,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.alphaSlider.blockSignals(True)
             self.ui.alphaSlider.value = position
             self.ui.alphaSlider.blockSignals(False)
+            self.updateAlphaAuto()
             self.updateModels()
             self.updateDevices()
         inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume] if node else []
@@ -255,6 +263,21 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self.addObserver(volume, event, self.onInputModified)
             self.onInputModified()
         self.updateButtons()
+
+    def isAlphaAuto(self):
+        return self._parameterNode.alphaAuto and self._parameterNode.solver != "adam"
+
+    def updateAlphaAuto(self):
+        """The solver adam takes a number only: the box shows that, and the node keeps the choice for the other solver.
+
+        This comes after the wrapper has written the node's values into the widgets, as its observer is the older one.
+        """
+        auto = self.isAlphaAuto()
+        self.ui.alphaAutoCheckBox.blockSignals(True)
+        self.ui.alphaAutoCheckBox.checked = auto
+        self.ui.alphaAutoCheckBox.blockSignals(False)
+        self.ui.alphaAutoCheckBox.enabled = self._parameterNode.solver != "adam"
+        self.ui.alphaSlider.enabled = self.ui.alphaSpinBox.enabled = not auto
 
     def onAlphaSlider(self, position):
         if self._parameterNode:
@@ -429,7 +452,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         chosen = ("prior", node.prior), ("enhancement", node.enhancement), ("data_consistency", node.dataConsistency)
         return {
-            "alpha": node.alpha,
+            "alpha": ALPHA_AUTO if self.isAlphaAuto() else node.alpha,
             "model": None if node.model == AUTOMATIC else node.model,
             "device": node.device,
             "highdoseVolume": node.highdoseVolume,
@@ -492,7 +515,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.getParameterNode().outputVolume = outputVolume  # the panel may have been left meanwhile
             text = _("Done in {time} on {device}.")
             result = self.logic.lastResult
-            self.ui.messageLabel.text = text.format(time=duration(result.seconds), device=result.provenance["device"])
+            text = text.format(time=duration(result.seconds), device=result.provenance["device"])
+            self.ui.messageLabel.text = " ".join((text, *noticesOf(result)))
             if slicer.app.layoutManager():
                 slicer.util.setSliceViewerLayers(background=outputVolume, foreground=None)
         self.updateButtons()
@@ -505,12 +529,13 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             parameters.previewVolume = previewVolume
             text = _("Preview of slice {slice} in {one}. All slices will take about {all} on {device}.")
             number, count = result.provenance["slices"].split("-")[0], int(result.provenance["slices"].split()[-1])
-            self.ui.messageLabel.text = text.format(
+            text = text.format(
                 slice=number,
                 one=duration(result.seconds),
                 all=duration(count * result.seconds),
                 device=result.provenance["device"],
             )
+            self.ui.messageLabel.text = " ".join((text, *noticesOf(result)))
             if slicer.app.layoutManager():
                 layers = {"background": parameters.lowdoseVolume, "foreground": previewVolume}
                 slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=1.0)
@@ -598,6 +623,12 @@ def modelCard(name):
     return "\n".join(line for line in lines if line)
 
 
+def noticesOf(result):
+    """What a result shows that the inputs alone did not, as sentences."""
+    isRule = result.provenance["alpha"] == ALPHA_AUTO  # with a number the trust is 1 and tells nothing
+    return (CONTRADICTION,) if isRule and np.median(result.trust) > 0.5 else ()
+
+
 def timeLeft(seconds):
     if seconds is None:
         return _("estimating the time left")
@@ -617,7 +648,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     """Runs reconstructions, one at a time, on the main thread: from a timer, or to the end in `process`.
 
     Attributes:
-        notices: what the engine found odd about the inputs of the last run, as sentences.
+        notices: what the engine found odd about the inputs of the last run and, at its end, its result, as sentences.
         lastResult: the engine's Result of the last run that came to its end, without its volumes' nodes.
     """
 
@@ -682,7 +713,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Give back the memory of the checked inputs."""
         self._checked = (None, None)
 
-    def process(self, lowdoseVolume, predoseVolume=None, outputVolume=None, alpha=0.006, **options):
+    def process(self, lowdoseVolume, predoseVolume=None, outputVolume=None, alpha=ALPHA_AUTO, **options):
         """Simulate the high-dose volume and wait for it; returns the output node, raises what went wrong.
 
         :param options: as in `start`, but for the callbacks.
@@ -700,7 +731,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         lowdoseVolume,
         predoseVolume=None,
         outputVolume=None,
-        alpha=0.006,
+        alpha=ALPHA_AUTO,
         model=None,
         device="auto",
         highdoseVolume=None,
@@ -717,6 +748,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Begin a computation that the event loop carries on, and return.
 
         :param outputVolume: a node to update; None for a new one.
+        :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.trust.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
@@ -743,7 +775,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
         examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
-        loaded = load_model(model or default_model(predoseVolume is not None))
+        loaded = load_model(model or default_model(examination.predose is not None))
         steps = reconstruct(
             examination,
             loaded,
@@ -775,6 +807,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         result = yield from steps
         self.lastResult = result
+        self.notices = (*examination.notices, *noticesOf(result))
+        examination = replace(examination, notices=self.notices)  # for the output's own record
         if isPreview:
             return add_volumes(examination, result, output=outputVolume, name=_("LIPCAR preview"), **volumes)
         metrics = None
@@ -910,7 +944,7 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         self.assertEqual(output.GetImageData().GetDimensions(), lowdose.GetImageData().GetDimensions())
         lowest, highest = slicer.util.arrayFromVolume(output).min(), slicer.util.arrayFromVolume(output).max()
         self.assertTrue(0 <= lowest < highest < math.inf)
-        self.assertEqual(output.GetAttribute("LIPCAR.alpha"), "0.006")
+        self.assertEqual(output.GetAttribute("LIPCAR.alpha"), "auto")
         again = self.logic.process(lowdose, predose, device="cpu")
         self.assertTrue((slicer.util.arrayFromVolume(again) == slicer.util.arrayFromVolume(output)).all())
 
@@ -926,6 +960,24 @@ class LIPCARTest(ScriptedLoadableModuleTest):
             volume.SetAndObserveTransformNodeID(transform.GetID())
         output = self.logic.process(lowdose, predose, device="cpu", iterations=1)
         self.assertEqual(output.GetTransformNodeID(), transform.GetID())
+
+    def test_alphaMayBeANumber(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        for solver in ("proximal", "adam"):
+            output = self.logic.process(lowdose, predose, alpha=0.02, solver=solver, iterations=1, device="cpu")
+            self.assertEqual(output.GetAttribute("LIPCAR.alpha"), "0.02")
+            self.assertNotIn(CONTRADICTION, self.logic.notices)
+
+    def test_contradictionIsNoticed(self):
+        for alpha, trust, expected in [
+            ("auto", [0.1, 0.6, 0.9], (CONTRADICTION,)),
+            ("auto", [0.1, 0.5, 0.9], ()),
+            (0.006, [1.0, 1.0, 1.0], ()),
+        ]:
+            result = SimpleNamespace(trust=trust, provenance={"alpha": alpha})
+            self.assertEqual(noticesOf(result), expected)
 
     def test_slicesAndExtras(self):
         lowdose, predose = self._addPair()
@@ -1026,6 +1078,24 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         self.assertTrue(panel.ui.compareButton.enabled and panel.ui.convergenceButton.enabled)
         self.assertFalse(panel.ui.metricsButton.enabled)
 
+    def test_alphaIsAutomaticUnlessUnchecked(self):
+        panel = self._openPanel()
+        node, box = panel._parameterNode, panel.ui.alphaAutoCheckBox
+        numbers = panel.ui.alphaSlider, panel.ui.alphaSpinBox
+        self.assertTrue(box.checked and box.enabled)
+        self.assertFalse(any(widget.enabled for widget in numbers))
+        self.assertEqual(panel.options()["alpha"], "auto")
+        node.alpha, node.alphaAuto = 0.02, False
+        self.assertTrue(box.enabled and not box.checked and all(widget.enabled for widget in numbers))
+        self.assertEqual(panel.options()["alpha"], 0.02)
+        node.alphaAuto, node.solver = True, "adam"
+        self.assertFalse(box.enabled or box.checked)
+        self.assertTrue(all(widget.enabled for widget in numbers))
+        self.assertEqual(panel.options()["alpha"], 0.02)
+        node.solver = "proximal"
+        self.assertTrue(box.enabled and box.checked)
+        self.assertEqual(panel.options()["alpha"], "auto")
+
     def test_missingPackagesAreNamed(self):
         lowdose, predose = self._addPair()
         panel = self._openPanel()
@@ -1042,8 +1112,11 @@ class LIPCARTest(ScriptedLoadableModuleTest):
 
     def test_sceneRestoresThePanel(self):
         lowdose, predose = self._addPair()
-        node = self._openPanel()._parameterNode
+        panel = self._openPanel()
+        node = panel._parameterNode
         node.lowdoseVolume, node.predoseVolume = lowdose, predose
+        panel.ui.alphaAutoCheckBox.click()
+        self.assertFalse(node.alphaAuto)
         node.alpha, node.prior, node.solver, node.iterations, node.firstSlice = 0.02, True, "adam", 12, 2
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "scene.mrb")
@@ -1059,6 +1132,11 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         self.assertEqual(panel.ui.solverComboBox.currentText, "adam")
         self.assertAlmostEqual(panel.ui.alphaSpinBox.value, 0.02)
         self.assertEqual(panel.ui.alphaSlider.value, 230)
+        self.assertFalse(node.alphaAuto or panel.ui.alphaAutoCheckBox.checked)
+        node.solver = "proximal"
+        self.assertFalse(panel.ui.alphaAutoCheckBox.checked)
+        panel.ui.alphaAutoCheckBox.click()
+        self.assertTrue(node.alphaAuto)
 
     def test_sampleDataIsThere(self):
         try:

@@ -122,7 +122,7 @@ def enhance(
     examination = Examination.read(lowdose, predose, highdose, axis, match_predose)
     _enhance(
         examination,
-        _load(model, predose is not None),
+        _load(model, examination.predose is not None),
         {"alpha": alpha_, "solver": solver, "iterations": iterations, "device": device},
         output=output,
         prior_output=prior_output,
@@ -243,7 +243,6 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
     l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
     batch: Annotated[int, typer.Option(min=1)] = 4,
-    noise: Annotated[float, typer.Option(min=0, help="Most noise to add to the images given, in model scale.")] = 0.0,
     start: Annotated[str | None, typer.Option(help="A model's name or folder, to go on from its weights.")] = None,
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the subjects kept out of training.")] = 0.15,
@@ -263,7 +262,6 @@ def train(
         batch=batch,
         learning_rate=learning_rate,
         l1=l1,
-        noise=noise,
         crop=crop,
         held_out=held_out,
         residual=residual,
@@ -336,31 +334,46 @@ def robustness(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")],
     output: Annotated[Path, typer.Option(help="Folder for tables and curves.")],
     model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
-    disturb: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(LEVELS),
+    disturb: Annotated[
+        str, typer.Option(help="Of these, separated by commas; noise:0.05 is one level of noise.")
+    ] = ",".join(LEVELS),
     alpha: AlphasOption = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
     ] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """How network and LIP-CAR bear noise, motion, another gain and a wrong pre-dose image, as curves."""
+    """How network and LIP-CAR bear noise, motion, other gains, doses and scanners, a wrong pre-dose image: curves."""
     folders = subject_folders(cohort)
     models = tuple(load_model(name) for name in model or _shipped_models(folders))
     if held_out:
         folders = _held_out(folders, models)
-    wanted = [Disturbance(kind.strip(), 0.0).kind for kind in disturb.split(",")]
-    curves: dict[str, dict[float, list[experiment.SubjectResult]]] = {kind: {} for kind in wanted}
-    what = experiment.Experiment(
-        models, ("nn", "lip-car"), tuple(check_alpha(a) for a in alpha or [AUTO]), device=device
-    )
-    for kind in wanted:
-        for level in LEVELS[kind]:
-            err.print(f"{kind} {level:g}", highlight=False)
-            disturbed = replace(what, disturbance=Disturbance(kind, level))
-            results, _ = _run(disturbed, folders, output / f"{kind}-{level:g}")
-            curves[kind][level] = results
+    wanted = _disturbances(disturb)
+    curves: dict[str, dict[float, list[experiment.SubjectResult]]] = {}
+    methods = ("as-is", "nn", "lip-car")
+    what = experiment.Experiment(models, methods, tuple(check_alpha(a) for a in alpha or [AUTO]), device=device)
+    for disturbance in wanted:
+        name = f"{disturbance.kind}-{disturbance.level:g}"
+        err.print(name, highlight=False)
+        results, _ = _run(replace(what, disturbance=disturbance), folders, output / name)
+        curves.setdefault(disturbance.kind, {})[disturbance.level] = results
     for path in write_curves(output, curves, _baseline(what)):
         out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _disturbances(words: str) -> list[Disturbance]:
+    """From "noise:0.05,shift": one level of noise, all of shift."""
+    found = []
+    for word in words.split(","):
+        kind, _, level = word.strip().partition(":")
+        try:
+            levels = (float(level),) if level else LEVELS[Disturbance(kind, 0.0).kind]
+        except ValueError as error:
+            raise LIPCARError(
+                f"The disturbance '{word}' has no number as its level; expected e.g. noise:0.05."
+            ) from error
+        found += [Disturbance(kind, one) for one in levels]
+    return found
 
 
 def _held_out(folders: Sequence[Path], models: Sequence[Model]) -> list[Path]:

@@ -23,9 +23,12 @@ from .intensity import (
 from .matching import (
     GAIN_RANGE,
     GAIN_TOLERANCE,
+    KINSHIP,
+    KINSHIP_DOUBT,
     SHIFT_LIMIT,
     SHIFT_TOLERANCE,
     gain_ratio,
+    kinship,
     looks_swapped,
     move,
     shift_between,
@@ -49,7 +52,8 @@ class Examination:
         lowdose: x_L, (S, H, W) float32, non-negative, in the image's own intensity units. S runs along the
             slicing axis, H and W along the other two index axes, the higher one first: (k, j, i), (j, k, i)
             or (i, k, j).
-        predose: x_P on the same grid, or None; moved by `predose_shift` and multiplied by `predose_gain`.
+        predose: x_P on the same grid, moved by `predose_shift` and multiplied by `predose_gain`; None where there is
+            none or it shows something else than the low-dose image.
         highdose: x_H on the same grid, the reference for an evaluation, or None.
         grid: the low-dose image's own geometry, 2-D where the input is.
         slice_axis: index axis that S runs along: 0 is i, 1 is j, 2 is k.
@@ -117,7 +121,7 @@ class Examination:
                 the axis of clearly the largest spacing, else k.
             names: how messages call the images, by argument; each the subject of a sentence.
             match_predose: whether to bring the pre-dose image to the low-dose image's place and receiver gain where
-                the two differ; a notice says so.
+                the two differ, and to leave it out where it shows something else; a notice says so.
 
         Raises:
             LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
@@ -145,11 +149,13 @@ class Examination:
         _check_distinct(arrays, names)
         _note_small(arrays["lowdose"], notices)
         gain, shift = 1.0, (0.0, 0.0)
+        if "predose" in arrays and match_predose:
+            shift = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
+            if any(shift):
+                arrays["predose"] = move(arrays["predose"], shift)
+            if _note_unrelated(arrays["predose"], arrays["lowdose"], notices):
+                del arrays["predose"]
         if "predose" in arrays:
-            if match_predose:
-                shift = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
-                if any(shift):
-                    arrays["predose"] = move(arrays["predose"], shift)
             gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_predose)
             arrays["predose"] *= np.float32(gain)
         return cls(
@@ -379,6 +385,25 @@ def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list
         "computation."
     )
     return gain
+
+
+def _note_unrelated(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> bool:
+    """Whether the pre-dose image shows something else; says so, also where that is in doubt."""
+    found = kinship(predose, lowdose)
+    if found is None or found >= KINSHIP_DOUBT:
+        return False
+    words = f"The structures of the pre-dose and the low-dose image have a correlation of {found:.2f}"
+    if found >= KINSHIP:
+        notices.append(
+            f"{words}; images of one patient at rest have more than {KINSHIP_DOUBT}. Check that the pre-dose image is "
+            "of this patient, and register it if the patient was moved."
+        )
+        return False
+    notices.append(
+        f"{words}: the pre-dose image shows something else and was left out. Check that it is of this patient, and "
+        "register it if the patient was moved."
+    )
+    return True
 
 
 def _note_shift(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ METHODS = {
     "lowdose": "the low-dose image itself",
     "fit": "a x_L + b with the best a and b: an oracle, it sees the high-dose image",
     "extrapolation": "x_P + (x_L - x_P) / dose fraction",
-    "nn": "the network alone (the prior)",
+    "as-is": "the network alone on the images as they come: pre-dose image neither matched nor left out",
+    "nn": "the network alone (the prior): where LIP-CAR starts from",
     "lip-car": "LIP-CAR: GenTV around the prior",
     "tv": "the same with plain total variation",
 }
-"""What can be compared. The last three are computed with every model."""
+"""What can be compared. The last four are computed with every model."""
 REGIONS = ("image", "body", "brain", "tumor")
 REFERENCES = ("acquired", "clean")
 SCORES = ("ssim", "psnr", "rmse")
@@ -196,10 +197,16 @@ def run_experiment(
 def _evaluate(
     experiment: Experiment, folder: Path, other: Path, examples: Path | None
 ) -> Generator[Progress, None, SubjectResult]:
-    subject = read_subject(folder, match_predose=experiment.disturbance is None)
-    if experiment.disturbance is not None:
-        subject = experiment.disturbance.apply(subject, lambda: read_subject(other, match_predose=False))
-    images = yield from compute_images(experiment, subject, _dose_fraction(experiment, folder))
+    def read(match_predose: bool) -> Subject:
+        disturbance = experiment.disturbance
+        if disturbance is None:
+            return read_subject(folder, match_predose=match_predose)
+        stranger = partial(read_subject, other, match_predose=False)
+        return disturbance.apply(read_subject(folder, match_predose=False), stranger, match_predose)
+
+    subject = read(True)
+    unmatched = read(False).examination if "as-is" in experiment.methods else None
+    images = yield from compute_images(experiment, subject, _dose_fraction(experiment, folder), unmatched)
     shown = None
     if examples is not None:
         shown = _example_slice(subject)
@@ -209,9 +216,17 @@ def _evaluate(
 
 
 def compute_images(
-    experiment: Experiment, subject: Subject, dose_fraction: float | None
+    experiment: Experiment, subject: Subject, dose_fraction: float | None, unmatched: Examination | None = None
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
-    """Every method's volume by its name, (S, H, W) in intensity units; yields the progress of the reconstructions."""
+    """Every method's volume by its name, (S, H, W) in intensity units; yields the progress of the reconstructions.
+
+    Where the examination has no usable pre-dose image, a model that needs one gives way to one that does not, if there
+    is one: that is what `lipcar enhance` does.
+
+    Args:
+        dose_fraction: for the extrapolation; None leaves it out.
+        unmatched: the same examination with its pre-dose image as it came; None leaves "as-is" out.
+    """
     e = subject.examination
     images: dict[str, np.ndarray] = {}
     if "predose" in experiment.methods and e.predose is not None:
@@ -222,10 +237,14 @@ def compute_images(
         images["gain and offset (oracle)"] = best_fit(e)
     if "extrapolation" in experiment.methods and e.predose is not None and dose_fraction is not None:
         images["extrapolation"] = np.maximum(e.predose + (e.lowdose - e.predose) / np.float32(dose_fraction), 0)
-    for model in experiment.models:
-        if model.uses_predose and e.predose is None:
+    for wanted in experiment.models:
+        label = experiment.label(wanted)
+        if unmatched is not None and not (wanted.uses_predose and unmatched.predose is None):
+            steps = reconstruct(unmatched, wanted, device=experiment.device, alpha=ALPHA, iterations=1)
+            images[f"{label} as is"] = (yield from steps).prior
+        model = next((m for m in (wanted, *experiment.models) if not m.uses_predose or e.predose is not None), None)
+        if model is None:
             continue
-        label = experiment.label(model)
         for method in ("lip-car", "tv"):
             for alpha in experiment.alphas if method in experiment.methods else ():
                 options = {"alpha": alpha, "solver": experiment.solver, "iterations": experiment.iterations}
@@ -236,7 +255,9 @@ def compute_images(
                 name = label.replace("NN", "LIP-CAR" if method == "lip-car" else "TV", 1)
                 images[f"{name} {alpha}"] = result.highdose
         if "nn" in experiment.methods and label not in images:
-            images[label] = (yield from reconstruct(e, model, device=experiment.device, iterations=1)).prior
+            images[label] = (
+                yield from reconstruct(e, model, device=experiment.device, alpha=ALPHA, iterations=1)
+            ).prior
     return images
 
 

@@ -50,9 +50,6 @@ class TrainingSettings:
         difference_start: half of the first layer's channels start on the amplified difference between the image and
             the pre-dose image. After three epochs a prior started so was off by 0.068 rms in the bodies of held-out
             rats, one started at random by 0.079, the low-dose images by 0.089.
-        noise: up to this much complex noise (standard deviation, model scale) is added to the images that are given,
-            never to those that are to be learned; half of the crops get less than a quarter of it. What a scanner
-            noisier than the cohort's needs.
         start: SHA-256 of the model whose weights training starts from, None for random ones.
         held_out: fraction of the subjects kept out of training, at least one.
         precision: "float32", or "bfloat16" on processors that have it (2 to 3 times as fast).
@@ -68,7 +65,6 @@ class TrainingSettings:
     residual: bool = True
     smooth: bool = False
     difference_start: bool = True
-    noise: float = 0.0
     start: str | None = None
     held_out: float = 0.15
     precision: str = "float32"
@@ -349,11 +345,6 @@ class _Trainer:
             image, target = torch.lerp(crops[:, 4:5], highdose, noise), crops[:, 3:4]
         else:
             image, target = highdose, lowdose
-        if self.settings.noise:
-            level = self.settings.noise * torch.from_numpy(rng.random((len(crops), 1, 1, 1), dtype=np.float32)).square()
-            given = (predose, image) if self.role == "prior" else (predose,)
-            given = [_with_noise(one, level, rng) for one in given]
-            predose, image = given[0], given[-1] if self.role == "prior" else image
         inputs = torch.cat((predose, image), 1) if self.settings.predose else image
         return inputs.contiguous(memory_format=torch.channels_last), target
 
@@ -435,13 +426,6 @@ class _Trainer:
         self.optimizer.load_state_dict(optimizer)
         self.epoch, self.slowdown = state["epoch"], state["slowdown"]
         self.best_score, self.history = state["best_score"], state["history"]
-
-
-def _with_noise(images: Tensor, level: Tensor, rng: np.random.Generator) -> Tensor:
-    """Magnitude of the images with complex Gaussian noise of these levels on top."""
-    real, imaginary = torch.from_numpy(rng.standard_normal((2, *images.shape), dtype=np.float32)).to(images)
-    level = level.to(images)
-    return torch.hypot(images + level * real, level * imaginary)
 
 
 @torch.no_grad()

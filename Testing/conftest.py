@@ -14,6 +14,7 @@ from LIPCARLib.examination import Examination
 from LIPCARLib.model import Model, load_model, save_model
 from LIPCARLib.networks import VNet
 from LIPCARLib.phantom import simulate
+from LIPCARLib.trust import WIDTHS
 
 MakeNetwork = Callable[..., VNet]
 ROLES = ("predose", "lowdose", "highdose")
@@ -33,6 +34,10 @@ def random_network(
     return network
 
 
+CARD = {"forward_operator_error": {"widths": list(WIDTHS), "mean_squares": [1e-3, 4e-4, 2e-4, 1e-4, 1e-4]}}
+"""What a rule for alpha needs to know of a model."""
+
+
 @pytest.fixture(scope="session")
 def make_network() -> MakeNetwork:
     return random_network
@@ -42,7 +47,7 @@ def make_network() -> MakeNetwork:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model with pre-dose input. Never to be written to: tests that alter files copy it first."""
     folder = tmp_path_factory.mktemp("models") / "random-predose"
-    save_model(folder, "random-predose", random_network(2, seed=1), random_network(2, seed=2), {})
+    save_model(folder, "random-predose", random_network(2, seed=1), random_network(2, seed=2), CARD)
     return folder
 
 
@@ -50,7 +55,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lowdose_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without pre-dose input."""
     folder = tmp_path_factory.mktemp("models") / "random-lowdose"
-    save_model(folder, "random-lowdose", random_network(1, seed=3), random_network(1, seed=4), {})
+    save_model(folder, "random-lowdose", random_network(1, seed=3), random_network(1, seed=4), CARD)
     return folder
 
 

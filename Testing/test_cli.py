@@ -85,7 +85,7 @@ def test_report_holds_what_was_promised(subject: Path, model_folder: Path) -> No
 
 
 def test_adam_and_its_steps(subject: Path, model_folder: Path) -> None:
-    extra = ("--solver", "adam", "--iterations", "3", "--report", subject / "r.json")
+    extra = ("--alpha", "0.006", "--solver", "adam", "--iterations", "3", "--report", subject / "r.json")
     assert enhance(subject, model_folder, *extra) == 0
     assert [len(values) for values in json.loads((subject / "r.json").read_text())["objective"]] == [4, 4]
 

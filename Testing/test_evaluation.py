@@ -162,8 +162,10 @@ def test_an_experiment_compares_what_was_asked_for(folders: list[Path], model: M
         "low-dose",
         "gain and offset (oracle)",
         "extrapolation",
+        "NN-L2H as is",
         "NN-L2H",
         *(f"{name}-L2H {alpha}" for name in ("LIP-CAR", "TV") for alpha in ("0.006", "0.06")),
+        "NN-PL2H as is",
         "NN-PL2H",
         *(f"{name}-PL2H {alpha}" for name in ("LIP-CAR", "TV") for alpha in ("0.006", "0.06")),
     ]
@@ -253,7 +255,15 @@ def test_the_report_is_complete_and_repeatable(folders: list[Path], model: Model
     ]
     assert found["value"]["mean"] == pytest.approx(np.mean(values))
     example = read_example(next((tmp_path / "one" / "examples").glob("*.nrrd")))
-    assert list(example) == ["pre-dose", "low-dose", "NN-PL2H", "LIP-CAR-PL2H 0.006", "high-dose", "tumor"]
+    assert list(example) == [
+        "pre-dose",
+        "low-dose",
+        "NN-PL2H",
+        "LIP-CAR-PL2H auto",
+        "LIP-CAR-PL2H 0.006",
+        "high-dose",
+        "tumor",
+    ]
     assert example["tumor"].any()
 
 
@@ -276,11 +286,44 @@ def test_disturbances_are_what_they_say(folders: list[Path]) -> None:
     louder = disturbed("gain", 1.125)
     np.testing.assert_allclose(louder.examination.lowdose, 1.125 * e.lowdose, rtol=1e-6)
     np.testing.assert_allclose(louder.clean_highdose, 1.125 * subject.clean_highdose, rtol=1e-6)
+    strange = Disturbance("stranger", 1).apply(subject, lambda: read_subject(folders[1], match_predose=False), False)
     other = read_subject(folders[1], match_predose=False).examination.predose
-    strange = disturbed("stranger", 1).examination
-    np.testing.assert_allclose(strange.predose, other * np.float32(strange.predose_gain), rtol=1e-5)
+    np.testing.assert_allclose(strange.examination.predose, other, rtol=1e-5)
+    for level in (0.5, 1.5):
+        dosed = Disturbance("dose", level).apply(subject, lambda: subject, False).examination
+        change, before = dosed.lowdose - dosed.predose, e.lowdose - e.predose
+        assert np.polyfit(before[body], change[body], 1)[0] == pytest.approx(level, rel=0.05)
+    shaded = disturbed("scanner", 1).examination
+    assert shaded.lowdose[:, 24:, 24:].mean() / shaded.lowdose[:, :24, :24].mean() > 1.3 * (
+        e.lowdose[:, 24:, 24:].mean() / e.lowdose[:, :24, :24].mean()
+    )
+    along = np.linspace(-0.5, 0.5, 48)
+    flat = shaded.highdose / np.exp(0.5 * (along[:, None] + along))
+    lost = (
+        np.abs(np.fft.fft(flat, axis=2))[..., 14:35].mean() / np.abs(np.fft.fft(e.highdose, axis=2))[..., 14:35].mean()
+    )
+    assert lost < 0.2  # half the resolution; what became negative was cut off
     with pytest.raises(LIPCARError, match=r"'rain'; expected some of: noise"):
         Disturbance("rain", 1)
+
+
+def test_a_strangers_predose_image_is_left_to_the_plain_network(
+    tmp_path: Path, model: Model, lowdose_model: Model
+) -> None:
+    for anatomy in ("rat", "human"):
+        list(write_simulated_cohort(tmp_path / anatomy, 1, slices=1, size=96, seed=11, anatomy=anatomy))
+    folders = [*subject_folders(tmp_path / "rat"), *subject_folders(tmp_path / "human")]
+    disturbance = Disturbance("stranger", 1)
+    methods = ("as-is", "nn", "lip-car")
+    results = run(
+        Experiment((lowdose_model, model), methods, ("auto",), device="cpu", disturbance=disturbance), folders
+    )
+    body = {row.method: row.rmse for row in results[0].scores if (row.region, row.reference) == ("body", "acquired")}
+    assert body["NN-PL2H"] == body["NN-L2H"] and body["LIP-CAR-PL2H auto"] == body["LIP-CAR-L2H auto"]
+    assert body["NN-PL2H as is"] != body["NN-PL2H"]
+    # Without a model that does without it, the method is missing.
+    alone = run(Experiment((model,), methods, ("auto",), device="cpu", disturbance=disturbance), folders)
+    assert {row.method for row in alone[0].scores} == {"NN-PL2H as is"}
 
 
 def test_robustness_is_drawn_as_curves(folders: list[Path], model: Model, tmp_path: Path) -> None:

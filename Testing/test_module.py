@@ -189,7 +189,7 @@ class Widget:
         self.slots: list[Callable[..., None]] = []
         self.items: list[tuple[str, Any]] = []
         self.text = self.toolTip = self.format = ""
-        self.visible = self.enabled = True
+        self.visible = self.enabled = self.checked = True
         self.value = self.currentIndex = self.maximum = 0
 
     def connect(self, signal: str, slot: Callable[..., None]) -> None:
@@ -386,16 +386,63 @@ def test_process_gives_what_the_engine_gives(slicer: Any, logic: Any, lowdose: A
     from LIPCARLib.mrml import examination_of
     from LIPCARLib.reconstruction import complete, reconstruct
 
-    output = logic.process(lowdose, predose, alpha=0.02, device="cpu")
-    expected = complete(
-        reconstruct(examination_of(lowdose, predose), load_model("vnet-predose"), alpha=0.02, device="cpu")
-    )
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), expected.highdose)
-    assert output.GetAttribute("LIPCAR.alpha") == "0.02"
+    output = None
+    for options, alpha in (({"alpha": 0.02}, "0.02"), ({}, "auto")):
+        output = logic.process(lowdose, predose, output, **options, device="cpu")
+        model = load_model("vnet-predose")
+        expected = complete(reconstruct(examination_of(lowdose, predose), model, **options, device="cpu"))
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), expected.highdose)
+        assert output.GetAttribute("LIPCAR.alpha") == alpha
     assert output.GetAttribute("LIPCAR.model_sha256") == load_model("vnet-predose").digest
     assert output.GetAttribute("LIPCAR.notices") == " ".join(logic.notices)
     assert logic.process(lowdose, outputVolume=output, device="cpu") is output
     assert output.GetAttribute("LIPCAR.model") == "random-lowdose"
+
+
+def test_the_module_and_the_engine_call_the_rule_alike(module: Any) -> None:
+    from LIPCARLib.trust import AUTO
+
+    assert module.ALPHA_AUTO == AUTO
+
+
+@pytest.mark.parametrize(
+    ("alpha", "mean_square", "noticed"),
+    [("auto", 0.0, True), ("auto", 1e6, False), (0.006, 0.0, False)],
+    ids=["an accurate operator", "an operator far off", "a number"],
+)
+def test_an_image_that_contradicts_the_network_is_noticed(
+    module: Any, panel: Any, shipped: Path, lowdose: Any, alpha: Any, mean_square: float, noticed: bool
+) -> None:
+    from LIPCARLib.manifest import read_manifest, write_manifest
+
+    manifest = read_manifest("vnet-lowdose")
+    manifest["forward_operator_error"]["mean_squares"] = [mean_square] * 5
+    write_manifest(shipped / "Models" / "vnet-lowdose", manifest)
+    parameters = panel.logic.getParameterNode()
+    parameters.lowdoseVolume, parameters.device = lowdose, "cpu"
+    if alpha != "auto":
+        parameters.alphaAuto, parameters.alpha = False, alpha
+    panel.ui.applyButton.click()
+    panel.logic.waitForCompletion()
+    output = parameters.outputVolume
+    assert output.GetAttribute("LIPCAR.alpha") == str(alpha)
+    shown = panel.logic.notices, output.GetAttribute("LIPCAR.notices"), panel.ui.messageLabel.text
+    assert [module.CONTRADICTION in one for one in shown] == [noticed] * 3
+
+
+def test_a_rule_with_adam_is_explained(module: Any, logic: Any, lowdose: Any) -> None:
+    with pytest.raises(module.LIPCARError, match="takes a number for alpha"):
+        logic.process(lowdose, solver="adam", device="cpu")
+
+
+def test_apply_with_adam_takes_the_number(panel: Any, lowdose: Any) -> None:
+    parameters = panel.logic.getParameterNode()
+    parameters.lowdoseVolume, parameters.device = lowdose, "cpu"
+    parameters.solver, parameters.iterations = "adam", 1
+    panel.ui.applyButton.click()
+    panel.logic.waitForCompletion()
+    assert panel.shown == []
+    assert parameters.outputVolume.GetAttribute("LIPCAR.alpha") == "0.006"
 
 
 def test_the_snippets_of_the_readme_run(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:

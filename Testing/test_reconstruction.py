@@ -19,13 +19,16 @@ from LIPCARLib.errors import LIPCARError
 from LIPCARLib.examination import Examination
 from LIPCARLib.intensity import noise_floor
 from LIPCARLib.model import Model
-from LIPCARLib.reconstruction import SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
+from LIPCARLib.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
+from LIPCARLib.trust import RULES, WIDTHS, body
 
 IMAGES = dict[str, sitk.Image]
 
 
 def run(examination: Examination, model: Model, **options: object) -> Result:
-    return complete(reconstruct(examination, model, device="cpu", **{"iterations": 5, **options}))  # type: ignore[arg-type]
+    """With the paper's objective, unless told otherwise."""
+    options = {"iterations": 5, "alpha": ALPHA, **options}
+    return complete(reconstruct(examination, model, device="cpu", **options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +201,7 @@ def test_two_dimensional_examination(uneven: Examination, model: Model) -> None:
 def test_progress_rises_to_one(solver: str, at_once: int, examination: Examination, model: Model) -> None:
     reports: list[Progress] = []
     result = complete(
-        reconstruct(examination, model, solver=solver, iterations=4, device="cpu", slices_at_once=at_once),
+        reconstruct(examination, model, alpha=ALPHA, solver=solver, iterations=4, device="cpu", slices_at_once=at_once),
         reports.append,
     )
     fractions = [r.fraction for r in reports]
@@ -239,7 +242,7 @@ def test_two_interleaved_reconstructions_do_not_disturb_each_other(
     examination: Examination, uneven: Examination, model: Model
 ) -> None:
     expected = [run(e, model, iterations=3) for e in (examination, uneven)]
-    running = [reconstruct(e, model, iterations=3, device="cpu") for e in (examination, uneven)]
+    running = [reconstruct(e, model, alpha=ALPHA, iterations=3, device="cpu") for e in (examination, uneven)]
     for _ in range(3):
         for one in running:
             next(one)
@@ -430,3 +433,52 @@ def test_noise_floor_is_used_where_the_network_predicts_noise_free_images(
     assert plain.provenance["noise_floor"] == 0
     assert floored.provenance["noise_floor"] == pytest.approx(noise_floor(examination.lowdose) / examination.scale)
     assert np.abs(plain.highdose - floored.highdose).max() > 0
+
+
+# Rules for alpha
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_rules_give_a_result_between_prior_and_data(name: str, examination: Examination, model: Model) -> None:
+    result, paper = run(examination, model, alpha=name), run(examination, model)
+    assert result.provenance["alpha"] == name
+    assert np.isfinite(result.highdose).all() and result.highdose.min() >= 0
+    assert len(result.trust) == 3 and all(0 <= value <= 1 for value in result.trust)
+    moved = [np.sqrt(np.mean((r.highdose - r.prior) ** 2)) for r in (result, paper)]
+    assert 0 < moved[0] <= 1.2 * moved[1]
+    assert paper.trust == [1, 1, 1]
+
+
+def test_auto_is_the_default_and_leaves_air_alone(examination: Examination, model: Model) -> None:
+    result = complete(reconstruct(examination, model, device="cpu"))
+    assert result.provenance["alpha"] == "auto"
+    low = torch.from_numpy(examination.lowdose / np.float32(examination.scale))[:, None]
+    air = ~body(low, examination.noise_floor / examination.scale)[:, 0].numpy()
+    np.testing.assert_array_equal(result.highdose[air], result.prior[air])
+    assert (result.highdose != result.prior)[~air].mean() > 0.5
+
+
+def test_rules_treat_slices_alone(examination: Examination, model: Model) -> None:
+    whole = run(examination, model, alpha="auto", slices_at_once=3)
+    single = run(examination, model, alpha="auto", slices_at_once=1)
+    np.testing.assert_allclose(whole.highdose, single.highdose, atol=1e-3 * examination.scale)
+    np.testing.assert_allclose(whole.trust, single.trust, atol=1e-4)
+
+
+def test_an_operator_that_is_known_to_be_off_is_not_trusted(examination: Examination, model: Model) -> None:
+    trusts, moved = [], []
+    for square in (0.0, 1e-2, 1e2):
+        model.manifest["forward_operator_error"] = {"widths": list(WIDTHS), "mean_squares": [square] * 5}
+        result = run(examination, model, alpha="gated")
+        trusts.append(sum(result.trust))
+        moved.append(float(np.abs(result.highdose - result.prior).sum()))
+    assert trusts[0] > trusts[1] > trusts[2] == 0
+    assert moved[0] > 0 and moved[2] == 0
+
+
+def test_rules_need_the_proximal_solver_and_a_card_that_tells(examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError, match="'adam' is the paper's and takes a number"):
+        run(examination, model, alpha="auto", solver="adam")
+    del model.manifest["forward_operator_error"]
+    with pytest.raises(LIPCARError, match="does not say how far its forward operator is off"):
+        run(examination, model, alpha="auto")

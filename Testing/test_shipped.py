@@ -13,7 +13,7 @@ from LIPCARLib.examination import Examination
 from LIPCARLib.intensity import noise_floor
 from LIPCARLib.manifest import default_model, list_models, read_manifest
 from LIPCARLib.model import load_model, verify_model
-from LIPCARLib.reconstruction import complete, reconstruct
+from LIPCARLib.reconstruction import ALPHA, complete, reconstruct
 from LIPCARLib.resources import RESOURCES
 
 BREAST = Path(__file__).resolve().parents[2] / "shared" / "data" / "breast_dce"
@@ -63,8 +63,8 @@ def test_sample_comes_closer_to_the_high_dose_image(
 @pytest.mark.parametrize("uses_predose", [True, False])
 def test_proximal_beats_adam_on_every_slice(uses_predose: bool, part: Examination) -> None:
     model = load_model(default_model(uses_predose))
-    ours = complete(reconstruct(part, model, device="cpu"))
-    theirs = complete(reconstruct(part, model, solver="adam", device="cpu"))
+    ours = complete(reconstruct(part, model, alpha=ALPHA, device="cpu"))
+    theirs = complete(reconstruct(part, model, alpha=ALPHA, solver="adam", device="cpu"))
     assert max(ours.network_evaluations) <= 10
     assert [len(values) for values in theirs.objective] == [151, 151]
     for mine, adam in zip(ours.objective, theirs.objective, strict=True):
