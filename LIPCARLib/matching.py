@@ -38,8 +38,8 @@ KINSHIP = 0.3
 KINSHIP_DOUBT = 0.6
 """Below the first two images are taken for those of different subjects, below the second it is said that they may be.
 On the 24 held-out subjects the correlation was 0.97 and more for a subject's own images and 0.31 at most between
-subjects (0.01 in nine of ten), but 0.5 between two rats in the same position; in the breast example (shared/data), whose
-tissue is deformed, 0.41."""
+subjects (0.01 in nine of ten), but 0.5 between two rats in the same position; in the breast example (shared/data),
+whose tissue is deformed, 0.41."""
 KINSHIP_WIDTHS = (5, 31)
 """Structures between these sizes in pixels are compared: below is noise, above is the shape of any head."""
 

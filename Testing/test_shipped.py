@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from LIPCARLib.evaluation import examination_metrics
 from LIPCARLib.examination import Examination
@@ -69,6 +70,26 @@ def test_proximal_beats_adam_on_every_slice(uses_predose: bool, part: Examinatio
     assert [len(values) for values in theirs.objective] == [151, 151]
     for mine, adam in zip(ours.objective, theirs.objective, strict=True):
         assert mine[-1] < adam[-1]
+
+
+@pytest.mark.parametrize("alpha", ["auto", ALPHA])
+def test_a_broken_network_makes_the_measurement_worse(
+    alpha: float | str, part: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement can fail: a forward operator that mirrors the image, and noise for a prior."""
+
+    def error() -> float:
+        result = complete(reconstruct(part, model, alpha=alpha, device="cpu"))
+        return float(np.sqrt(np.mean((result.highdose - part.highdose) ** 2)) / part.scale)
+
+    model = load_model("vnet-predose")
+    right, prior, forward_operator = error(), model.prior, model.forward_operator
+    monkeypatch.setattr(model, "forward_operator", lambda x, p: forward_operator(x.flip(-1), p))
+    broken_operator = error()
+    monkeypatch.setattr(model, "forward_operator", forward_operator)
+    monkeypatch.setattr(model, "prior", lambda x, p: torch.rand_like(prior(x, p)))
+    assert broken_operator > 1.5 * right
+    assert error() > 1.5 * right
 
 
 def test_no_tumor_appears_where_nothing_was_injected(part: Examination, sample: Examination) -> None:

@@ -73,7 +73,7 @@ def main() -> None:
 
     shipped = load_model(name, device)
     began = time.perf_counter()
-    result = complete(reconstruct(e, shipped, device=device))
+    result = complete(reconstruct(e, shipped, alpha=ALPHA, device=device))  # one objective for both
     ours = (time.perf_counter() - began) / arguments.slices
 
     plain = load_model(name, device).requires_grad_(True).to(memory_format=torch.contiguous_format)
