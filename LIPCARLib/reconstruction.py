@@ -343,7 +343,7 @@ def _by_rule(
     trust = torch.zeros_like(xbar[:, 0, 0, 0])
     if rule.gate:
         trust = fine_scale_trust(residual(xbar), inside, sigma, error)
-    problem.weight = data_weight(rule, trust, *xbar.shape[-2:])
+    problem.weight = data_weight(rule, trust, error, *xbar.shape[-2:])
     return proximal(problem, xbar, iterations), trust
 
 

@@ -86,12 +86,14 @@ def test_trust_rises_with_the_error_of_the_prior() -> None:
 
 @pytest.mark.parametrize("name", list(trust.RULES))
 def test_weights_lie_between_none_and_all(name: str) -> None:
-    weight = trust.data_weight(trust.RULES[name], torch.tensor([0.0, 0.5, 1.0]), 32, 48)
+    weight = trust.data_weight(trust.RULES[name], torch.tensor([0.0, 0.5, 1.0]), torch.full((5,), 1e-4), 32, 48)
     assert weight.shape == (3, 1, 32, 25)
     assert weight.min() >= 0 and weight.max() <= 1
     assert torch.allclose(weight[2], torch.ones(()))
     if trust.RULES[name].regional:
         assert weight[0, 0, 0, 0] == 1  # the mean always counts
+        unsure = trust.data_weight(trust.RULES[name], torch.tensor([0.3]), torch.full((5,), 1e-2), 32, 48)
+        assert torch.allclose(unsure, torch.tensor(0.3))  # unless the operator is no judge of it
 
 
 def test_body_is_tissue_not_noise() -> None:
@@ -165,7 +167,7 @@ def test_prox_on_a_support_beats_its_neighbors() -> None:
 
 
 def test_weighted_data_term_has_the_right_gradient() -> None:
-    weight = trust.data_weight(trust.RULES["auto"], torch.tensor([0.2, 0.7]), 48, 48)
+    weight = trust.data_weight(trust.RULES["auto"], torch.tensor([0.2, 0.7]), torch.full((5,), 1e-4), 48, 48)
     objective, xbar, _ = problem(weight=weight)
     objective.lowdose, objective.weight = objective.lowdose.double(), weight.double()
     x = (xbar + 0.1).double().requires_grad_()
