@@ -41,8 +41,6 @@ REFERENCES = ("acquired", "clean")
 SCORES = ("ssim", "psnr", "rmse")
 EXAMPLES = 6
 """Subjects of which a slice is kept for the figure."""
-BODY_THRESHOLD = 0.1
-"""In model scale: what is brighter in the high-dose image is body, where there are no labels."""
 FALSE_PERCENTILE = 99.9
 CARD_ALPHAS: tuple[float | str, ...] = (trust.AUTO, ALPHA)
 """What a model card reports: the default rule and the paper's alpha."""
@@ -388,7 +386,7 @@ def _regions(subject: Subject) -> dict[str, np.ndarray | None]:
     labels = subject.labels
     if labels is None:
         high = subject.examination.highdose / subject.examination.scale
-        return {"image": None, "body": high > BODY_THRESHOLD}
+        return {"image": None, "body": high > trust.BODY_THRESHOLD}
     found = {
         "body": labels != Tissue.AIR,
         "brain": np.isin(labels, BRAIN_TISSUES),

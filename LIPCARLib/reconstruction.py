@@ -79,8 +79,10 @@ class Result(_Batch):
         prior: the end-to-end network's guess xbar.
         data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
         objective: per slice, its value at the start and after every step.
-        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
-        network_evaluations: per slice, evaluations of the forward operator.
+        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale, each spatial
+            frequency counted as the data term counts it: all in full where alpha is a number.
+        network_evaluations: per slice, evaluations of the forward operator by the solver; a rule's looks at the
+            residual (one forward pass, "discrepancy" one for each alpha) are not counted.
         trust: per slice, how far fine scales of the data counted, 0..1 (see `trust.fine_scale_trust`): near 1 the
             measured image contradicts the prior. Always 1 where alpha is a number.
         seconds: wall-clock time of the computation.

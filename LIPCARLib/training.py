@@ -190,9 +190,8 @@ def train(
         early = copy.deepcopy(networks["prior"])
         early.load_state_dict(load_file(path))
         note = {**card, "description": f"{description} The prior as it was after {epoch} epochs."}
-        save_model(
-            output / f"epoch-{epoch:02d}", f"{name}-epoch-{epoch:02d}", early, networks["forward_operator"], note
-        )
+        label = snapshot_name(epoch)
+        save_model(output / label, f"{name}-{label}", early, networks["forward_operator"], note)
     return save_model(output, name, networks["prior"], networks["forward_operator"], card)
 
 

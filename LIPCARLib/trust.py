@@ -32,6 +32,7 @@ of vnet-lowdose from 0.045 to 0.055 on 12 held-out subjects."""
 QUANTILE = 0.9
 """A model's card holds what this share of its held-out slices stays below."""
 BODY_THRESHOLD = 0.1
+"""In model scale: what is brighter is body, where there are no labels."""
 FLOOR_FACTOR = 1.5
 """Body: where the low-dose image, averaged over 5 x 5 pixels, exceeds the threshold (model scale) and this multiple of
 the noise floor (the mean of noise in air is 0.89 of it)."""
@@ -45,7 +46,7 @@ class Rule:
     """A way to weigh data against prior, by name an alternative to a number for alpha.
 
     Attributes:
-        description: what it does, for help texts and tables.
+        description: what it does, for help texts.
         gate: fine scales of the data count as far as the residual at the prior exceeds what is expected.
         regional: coarse scales of the data always count, if the operator is right there (COARSE_LIMIT).
         on_body: air keeps the prior's values, which takes the offset away that GenTV does not see.
