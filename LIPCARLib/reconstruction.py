@@ -19,6 +19,7 @@ from .errors import LIPCARError
 from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
+from .signal_operator import signal_equation
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, Solver, adam, continuation, proximal
 from .trust import (
     AUTO,
@@ -28,7 +29,9 @@ from .trust import (
     band_energies,
     body,
     check_alpha,
-    data_weight,
+    coarse_judge,
+    data_weights,
+    denoised,
     fine_scale_trust,
     operator_error,
 )
@@ -282,14 +285,15 @@ def _solve_batch(
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
     yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
-    regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
     trust = torch.ones(len(lowdose), device=device)
     steps: Solver
     if alpha in RULES:
-        problem = Objective(forward_operator, lowdose, regularizer, RULE_ALPHA, predose)
         noise = examination.noise / scale, examination.noise_floor / scale
-        steps, trust = _by_rule(problem, str(alpha), xbar, noise, model, iterations)
+        steps, trust = _by_rule(
+            str(alpha), model, forward_operator, lowdose, predose, xbar, around_prior, noise, iterations
+        )
     else:
+        regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
         problem = Objective(forward_operator, lowdose, regularizer, float(alpha), predose)
         steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
     objective, evaluations = [], []
@@ -315,38 +319,78 @@ def _solve_batch(
 
 
 def _by_rule(
-    problem: Objective, name: str, xbar: Tensor, noise: tuple[float, float], model: Model, iterations: int
+    name: str,
+    model: Model,
+    forward_operator: ForwardOperator,
+    lowdose: Tensor,
+    predose: Tensor | None,
+    prior: Tensor,
+    around_prior: bool,
+    noise: tuple[float, float],
+    iterations: int,
 ) -> tuple[Solver, Tensor]:
     """The solver that a rule of `trust` asks for, and the trust in fine scales by slice.
 
     Args:
-        problem: unweighted, on the whole image.
         noise: its standard deviation and the noise floor, model scale.
     """
     rule, (sigma, floor) = RULES[name], noise
-    inside = body(problem.lowdose, floor)
-    error = torch.tensor(operator_error(model.manifest), device=xbar.device)
+    inside = body(lowdose, floor)
+    error = torch.tensor(operator_error(model.manifest), device=prior.device)
+    xbar = denoised(prior, inside) if rule.denoise else prior
+    reference = xbar if around_prior else torch.zeros_like(xbar)
+    # Plain total variation has nothing to keep in air but zero.
+    start = torch.where(inside, xbar, reference) if rule.on_body else xbar
+    problem = Objective(
+        forward_operator, lowdose, GenTV(reference, inside if rule.on_body else None), RULE_ALPHA, predose
+    )
 
     def residual(x: Tensor) -> Tensor:
         with torch.no_grad():
-            return problem.forward_operator(x, problem.predose) - problem.lowdose
+            return forward_operator(x, predose) - lowdose
 
-    if rule.on_body:
-        problem.regularizer = GenTV(problem.regularizer.reference, inside)
-        # Plain total variation has nothing to keep in air but zero.
-        xbar = torch.where(inside, xbar, problem.regularizer.reference)
     if rule.discrepancy:
         expected = error.sum() + sigma**2
 
         def satisfied(x: Tensor) -> Tensor:
             return band_energies(residual(x), inside).sum(1) <= expected
 
-        return continuation(problem, xbar, DISCREPANCY_ALPHAS, satisfied, iterations), torch.ones_like(xbar[:, 0, 0, 0])
-    trust = torch.zeros_like(xbar[:, 0, 0, 0])
+        return continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations), torch.ones_like(
+            lowdose[:, 0, 0, 0]
+        )
+    trust = torch.zeros(len(lowdose), device=lowdose.device)
     if rule.gate:
-        trust = fine_scale_trust(residual(xbar), inside, sigma, error)
-    problem.weight = data_weight(rule, trust, error, *xbar.shape[-2:])
-    return proximal(problem, xbar, iterations), trust
+        trust = fine_scale_trust(residual(start), inside, sigma, error)
+    fine, coarse = data_weights(trust, *lowdose.shape[-2:])
+    judge = coarse_judge(rule, error, predose)
+    if judge == "signal":
+        # Both images of a session have the noise floor; the equation is about signals.
+        signal = (denoised(predose, inside).square() - floor**2).clamp_min(0).sqrt()
+        _judge_coarse_scales(problem, fine, coarse, signal, floor)
+    else:
+        problem.weight = fine if judge is None else fine + coarse
+    return proximal(problem, start, iterations), trust
+
+
+def _judge_coarse_scales(problem: Objective, fine: Tensor, coarse: Tensor, predose: Tensor, floor: float) -> None:
+    """Let the signal equation judge coarse scales, the problem's own operator the fine ones.
+
+    Both stand side by side as two channels of one operator. Where no slice of the batch trusts fine scales, the
+    network's channel would count nothing, and is not computed.
+
+    Args:
+        predose: without noise and its floor.
+    """
+    learned, equation = problem.forward_operator, with_noise_floor(signal_equation, floor)
+    if not bool(fine.any()):
+        problem.forward_operator, problem.predose, problem.weight = equation, predose, coarse
+        return
+
+    def both(highdose: Tensor, images: Tensor) -> Tensor:
+        return torch.cat((learned(highdose, images[:, :1]), equation(highdose, images[:, 1:])), dim=1)
+
+    problem.forward_operator, problem.weight = both, torch.cat((fine, coarse), dim=1)
+    problem.predose = torch.cat((problem.predose, predose), dim=1)
 
 
 def mapped(

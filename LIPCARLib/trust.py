@@ -3,7 +3,8 @@
 The residual F(xbar) - x_L at the prior holds noise, the forward operator's own error, and what the prior got wrong. Its
 size cannot tell the third from the first two, its spatial structure can: noise averages out over a region, an error of
 the prior does not. So the residual is looked at in bands of spatial frequency, and what F was measured to leave at the
-true image is known from the model's card.
+true image is known from the model's card. Coarse scales are judged by the signal equation, which is as near to the
+truth as F on bodies like those of the training and nearer on others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import LIPCARError
+from .regularizers import GenTV
 
 WIDTHS = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations in pixels of the Gaussians between which the bands lie: five bands, finest first."""
@@ -36,7 +38,12 @@ BODY_THRESHOLD = 0.1
 FLOOR_FACTOR = 1.5
 """Body: where the low-dose image, averaged over 5 x 5 pixels, exceeds the threshold (model scale) and this multiple of
 the noise floor (the mean of noise in air is 0.89 of it)."""
-RULE_ALPHA = 0.04
+RULE_ALPHA = 0.008
+FINE_WEIGHT = 0.2
+"""Of the data term at fine scales where the trust is complete: as alpha 0.04 there."""
+DENOISING = 0.75
+"""Weight of the total variation that takes the noise out of an image, in standard deviations of that noise."""
+DENOISING_ITERATIONS = 50
 DISCREPANCY_ALPHAS = (0.2, 0.1, 0.05, 0.025, 0.0125, 0.00625)
 """The path of the discrepancy principle, from the prior towards the data."""
 
@@ -48,23 +55,29 @@ class Rule:
     Attributes:
         description: what it does, for help texts.
         gate: fine scales of the data count as far as the residual at the prior exceeds what is expected.
-        regional: coarse scales of the data always count, if the operator is right there (COARSE_LIMIT).
+        coarse: what judges coarse scales, which then always count: "signal" for the signal equation where there is a
+            pre-dose image, "learned" for F if it is right there (COARSE_LIMIT), None for neither.
         on_body: air keeps the prior's values, which takes the offset away that GenTV does not see.
+        denoise: the noise that the prior left in its guess is taken out of it; GenTV would keep it.
         discrepancy: alpha is the largest of a path at which the residual's size is what is expected (Morozov).
     """
 
     description: str
-    gate: bool = False
-    regional: bool = False
+    gate: bool = True
+    coarse: str | None = "signal"
     on_body: bool = True
+    denoise: bool = True
     discrepancy: bool = False
 
 
 RULES = {
-    "auto": Rule("coarse scales of the data always, fine ones as far as the prior contradicts them", True, True),
-    "auto-with-air": Rule("the same, air included", True, True, on_body=False),
-    "regional": Rule("only coarse scales of the data", regional=True),
-    "gated": Rule("all scales alike, as far as the prior contradicts them", gate=True),
+    "auto": Rule("a denoised prior; coarse scales of the data always, fine ones as far as they contradict it"),
+    "noisy-prior": Rule("the same around the prior as it is", denoise=False),
+    "auto-with-air": Rule("auto, air included", on_body=False),
+    "learned": Rule("auto without the signal equation: the network judges coarse scales too", coarse="learned"),
+    "regional": Rule("auto without fine scales", gate=False),
+    "gated": Rule("auto without coarse scales", coarse=None),
+    "denoised": Rule("the denoised prior alone, no data term", gate=False, coarse=None),
     "discrepancy": Rule("the discrepancy principle over a path of alphas", discrepancy=True),
 }
 AUTO = "auto"
@@ -152,17 +165,49 @@ def fine_scale_trust(residual: Tensor, inside: Tensor, noise: float, operator_er
     return excess[:, FINEST:].amax(1).clamp(0, 1)
 
 
-def data_weight(rule: Rule, trust: Tensor, operator_error: Tensor, height: int, width: int) -> Tensor:
-    """The data term's weight at each spatial frequency, (N, 1, H, W // 2 + 1), 0 to 1.
+def noise_left(image: Tensor, inside: Tensor) -> Tensor:
+    """Standard deviation of the noise in each image, (N,): `intensity.noise_deviation`'s measure, over the body.
 
-    trust + (1 - trust) G, G the Gaussian of REGION pixels: coarse scales count in full, where noise has averaged out
-    and a correction amplifies little of it; fine ones as far as the prior is contradicted. Without G where the rule
-    goes without, or the operator is no judge of coarse scales.
+    The median magnitude of the second difference along both axes, which knows neither level nor slope, over 0.6745.
+
+    Args:
+        image: (N, 1, H, W).
+        inside: the body, (N, 1, H, W) boolean; 0 where it is empty.
     """
-    fine = trust.view(-1, 1, 1, 1) * torch.ones((), device=trust.device)
-    if not rule.regional or operator_error[-2:].sum() > COARSE_LIMIT**2:
-        return fine.expand(-1, 1, height, width // 2 + 1)
-    return fine + (1 - fine) * gaussian(height, width, REGION, trust.device)
+    corner = (image[..., :-1, :-1] - image[..., 1:, :-1] - image[..., :-1, 1:] + image[..., 1:, 1:]).abs() / 2
+    whole = inside[..., :-1, :-1] & inside[..., 1:, :-1] & inside[..., :-1, 1:] & inside[..., 1:, 1:]
+    return corner.masked_fill(~whole, float("nan")).flatten(1).nanmedian(1).values.nan_to_num(0.0) / 0.6745
+
+
+def denoised(image: Tensor, inside: Tensor) -> Tensor:
+    """The image without the noise that is measured in it: its total-variation proximal map, at least 0, (N, 1, H, W).
+
+    An image without noise is returned nearly as it is. Rudin, Osher, Fatemi, Physica D 60, 1992.
+
+    Args:
+        image: (N, 1, H, W).
+        inside: the body, where the noise is measured.
+    """
+    weight = DENOISING * noise_left(image, inside)
+    return GenTV(torch.zeros_like(image)).prox(image, weight, 0.0, DENOISING_ITERATIONS)
+
+
+def coarse_judge(rule: Rule, operator_error: Tensor, predose: Tensor | None) -> str | None:
+    """Which operator judges coarse scales of these slices, "signal", "learned" or None."""
+    if rule.coarse == "signal":
+        return None if predose is None else "signal"
+    return rule.coarse if operator_error[-2:].sum() <= COARSE_LIMIT**2 else None
+
+
+def data_weights(trust: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The data term's weights at each spatial frequency, fine and coarse, (N, 1, H, W // 2 + 1), each 0 to 1.
+
+    Fine: FINE_WEIGHT trust, as far as the prior is contradicted. Coarse: (1 - trust) G, G the Gaussian of REGION
+    pixels: there noise has averaged out, and a correction amplifies little of it.
+    """
+    trust = trust.view(-1, 1, 1, 1)
+    fine = (FINE_WEIGHT * trust).expand(-1, 1, height, width // 2 + 1)
+    return fine, (1 - trust) * gaussian(height, width, REGION, trust.device)
 
 
 def operator_error(manifest: Mapping[str, Any]) -> list[float]:
