@@ -51,6 +51,9 @@ AlphaOption = Annotated[
 AlphasOption = Annotated[
     list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")
 ]
+TellDoseOption = Annotated[
+    bool, typer.Option("--tell-dose", help="Tell the models the dose fraction, as lipcar enhance --dose-fraction does.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
@@ -103,6 +106,9 @@ def enhance(
     match_predose: Annotated[
         bool, typer.Option(help="Bring the pre-dose image to the low-dose image's place and receiver gain.")
     ] = True,
+    dose_fraction: Annotated[
+        float | None, typer.Option(help="Low dose over full dose, if known; default: about a fifth.")
+    ] = None,
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
     prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
     dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
@@ -124,7 +130,13 @@ def enhance(
     _enhance(
         examination,
         _load(model, examination.predose is not None),
-        {"alpha": alpha_, "solver": solver, "iterations": iterations, "device": device},
+        {
+            "alpha": alpha_,
+            "solver": solver,
+            "iterations": iterations,
+            "device": device,
+            "dose_fraction": dose_fraction,
+        },
         output=output,
         prior_output=prior_output,
         report_output=report,
@@ -300,7 +312,10 @@ def evaluate(
     model: Annotated[list[str] | None, typer.Option(help="A name or a folder; may be given several times.")] = None,
     methods: Annotated[str, typer.Option(help="Of these, separated by commas.")] = ",".join(experiment.METHODS),
     alpha: AlphasOption = None,
-    dose_fraction: Annotated[float | None, typer.Option(help="Low dose over full dose, for the extrapolation.")] = None,
+    dose_fraction: Annotated[
+        float | None, typer.Option(help="Low dose over full dose; default: what a simulated cohort tells.")
+    ] = None,
+    tell_dose: TellDoseOption = False,
     solver: Annotated[str, typer.Option(help="proximal or adam.")] = "proximal",
     iterations: Annotated[int | None, typer.Option(help="As in lipcar enhance.")] = None,
     held_out: Annotated[
@@ -326,7 +341,8 @@ def evaluate(
     if record:
         _record_operator_error(Path(names[0]), folders)  # a rule for alpha needs it
         models = (load_model(names[0]),)
-    what = experiment.Experiment(models, tuple(chosen), tuple(alphas), dose_fraction, solver, iterations, device)
+    settings = dose_fraction, solver, iterations, device
+    what = experiment.Experiment(models, tuple(chosen), tuple(alphas), *settings, tell_dose=tell_dose)
     _evaluate(what, folders, output, record=Path(model[0]) if record else None)
 
 
@@ -339,6 +355,7 @@ def robustness(
         str, typer.Option(help="Of these, separated by commas; noise:0.05 is one level of noise.")
     ] = ",".join(LEVELS),
     alpha: AlphasOption = None,
+    tell_dose: TellDoseOption = False,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
     ] = False,
@@ -352,7 +369,8 @@ def robustness(
     wanted = _disturbances(disturb)
     curves: dict[str, dict[float, list[experiment.SubjectResult]]] = {}
     methods = ("as-is", "nn", "lip-car")
-    what = experiment.Experiment(models, methods, tuple(check_alpha(a) for a in alpha or [AUTO]), device=device)
+    alphas = tuple(check_alpha(a) for a in alpha or [AUTO])
+    what = experiment.Experiment(models, methods, alphas, device=device, tell_dose=tell_dose)
     for disturbance in wanted:
         name = f"{disturbance.kind}-{disturbance.level:g}"
         err.print(name, highlight=False)

@@ -108,6 +108,7 @@ class Experiment:
         dose_fraction: low dose over full dose, for the extrapolation; None takes what a simulated cohort tells.
         solver, iterations, device: as in `reconstruct`.
         disturbance: what goes wrong in every subject, if anything.
+        tell_dose: whether the models' methods are told the dose fraction, a disturbance of the dose included.
     """
 
     models: tuple[Model, ...]
@@ -118,6 +119,7 @@ class Experiment:
     iterations: int | None = None
     device: str = "auto"
     disturbance: Disturbance | None = None
+    tell_dose: bool = False
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -136,6 +138,7 @@ class Experiment:
             "solver": self.solver,
             "iterations": self.iterations,
             "disturbance": None if self.disturbance is None else asdict(self.disturbance),
+            "tell_dose": self.tell_dose,
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -222,7 +225,7 @@ def compute_images(
     is one: that is what `lipcar enhance` does.
 
     Args:
-        dose_fraction: for the extrapolation; None leaves it out.
+        dose_fraction: for the extrapolation, and for the models where the experiment tells it; None leaves it out.
         unmatched: the same examination with its pre-dose image as it came; None leaves "as-is" out.
     """
     e = subject.examination
@@ -235,6 +238,10 @@ def compute_images(
         images["gain and offset (oracle)"] = best_fit(e)
     if "extrapolation" in experiment.methods and e.predose is not None and dose_fraction is not None:
         images["extrapolation"] = np.maximum(e.predose + (e.lowdose - e.predose) / np.float32(dose_fraction), 0)
+    told = None
+    if experiment.tell_dose and dose_fraction is not None:
+        given = experiment.disturbance
+        told = dose_fraction * (given.level if given is not None and given.kind == "dose" else 1.0)
     for wanted in experiment.models:
         label = experiment.label(wanted)
         if unmatched is not None and not (wanted.uses_predose and unmatched.predose is None):
@@ -246,6 +253,7 @@ def compute_images(
         for method in ("lip-car", "tv"):
             for alpha in experiment.alphas if method in experiment.methods else ():
                 options = {"alpha": alpha, "solver": experiment.solver, "iterations": experiment.iterations}
+                options["dose_fraction"] = told if model.uses_predose else None
                 steps = reconstruct(e, model, device=experiment.device, around_prior=method == "lip-car", **options)
                 result = yield from steps
                 if "nn" in experiment.methods:
@@ -253,9 +261,8 @@ def compute_images(
                 name = label.replace("NN", "LIP-CAR" if method == "lip-car" else "TV", 1)
                 images[f"{name} {alpha}"] = result.highdose
         if "nn" in experiment.methods and label not in images:
-            images[label] = (
-                yield from reconstruct(e, model, device=experiment.device, alpha=ALPHA, iterations=1)
-            ).prior
+            options = {"alpha": ALPHA, "iterations": 1, "dose_fraction": told if model.uses_predose else None}
+            images[label] = (yield from reconstruct(e, model, device=experiment.device, **options)).prior
     return images
 
 

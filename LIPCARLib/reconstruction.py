@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Generator
@@ -19,7 +20,7 @@ from .errors import LIPCARError
 from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
-from .signal_operator import signal_equation
+from .signal_operator import DOSE_FRACTION, signal_equation
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, Solver, adam, continuation, proximal
 from .trust import (
     AUTO,
@@ -111,6 +112,7 @@ def reconstruct(
     slices_at_once: int | None = None,
     data_consistency: bool = False,
     around_prior: bool = True,
+    dose_fraction: float | None = None,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -130,13 +132,17 @@ def reconstruct(
         data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
             not count as an evaluation.
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
+        dose_fraction: the low dose over the full one, 0..1, where it is known: the low-dose image is brought to the
+            fraction that the models were trained for (`signal_operator.DOSE_FRACTION`), along its difference to the
+            pre-dose image. None for about that one.
 
     Raises:
-        LIPCARError: an argument out of range; a rule with "adam", or with a model whose card does not tell its error;
-            a model that needs a pre-dose image the examination lacks; not even one slice fits the memory.
+        LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; a rule
+            with "adam", or with a model whose card does not tell its error; a model that needs a pre-dose image the
+            examination lacks; not even one slice fits the memory.
     """
     alpha = check_alpha(alpha)
-    iterations = _check(examination, model, alpha, solver, iterations)
+    iterations = _check(examination, model, alpha, solver, iterations, dose_fraction)
     if slices_at_once is not None and slices_at_once < 1:
         raise LIPCARError(f"{slices_at_once} slices at once were asked for; at least 1 is expected.")
     device = choose_device(device) if isinstance(device, str) else device
@@ -171,6 +177,7 @@ def reconstruct(
                 device,
                 data_consistency,
                 around_prior,
+                1.0 if dose_fraction is None else DOSE_FRACTION / dose_fraction,
             )
             batches.append((yield from mapped(steps, partial(progress, first, count))))
             first = chosen.stop
@@ -199,6 +206,7 @@ def reconstruct(
         "model_sha256": model.digest,
         "predose_used": model.uses_predose,
         "alpha": alpha,
+        "dose_fraction": "not told" if dose_fraction is None else dose_fraction,
         "regularizer": "GenTV" if around_prior else "TV",
         "solver": solver,
         "iterations": iterations,
@@ -245,7 +253,14 @@ def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielde
             report(progress)
 
 
-def _check(examination: Examination, model: Model, alpha: float | str, solver: str, iterations: int | None) -> int:
+def _check(
+    examination: Examination,
+    model: Model,
+    alpha: float | str,
+    solver: str,
+    iterations: int | None,
+    dose_fraction: float | None,
+) -> int:
     if solver not in SOLVERS:
         raise LIPCARError(f"Unknown solver '{solver}'; expected one of: {', '.join(SOLVERS)}.")
     if alpha in RULES:
@@ -263,6 +278,18 @@ def _check(examination: Examination, model: Model, alpha: float | str, solver: s
             f"The model '{model.name}' needs a pre-dose image and none was given. Give one, or choose a model without "
             "pre-dose input."
         )
+    if dose_fraction is not None:
+        if not 0 < dose_fraction <= 1:
+            raise LIPCARError(
+                f"The dose fraction is {dose_fraction}; the low dose over the full dose is expected, a number above 0 "
+                "and at most 1 (the paper's is 0.2)."
+            )
+        if not model.uses_predose:
+            raise LIPCARError(
+                f"A dose fraction of {dose_fraction} was given, but the model '{model.name}' uses no pre-dose image, "
+                "without which what the agent changed is not known. Leave the dose fraction out, or choose a model "
+                "with pre-dose input."
+            )
     return iterations
 
 
@@ -277,18 +304,26 @@ def _solve_batch(
     device: torch.device,
     data_consistency: bool,
     around_prior: bool,
+    dose_ratio: float,
 ) -> Generator[float, None, _Batch]:
-    """Solve some slices; yields after every step which share of the iterations is spent."""
+    """Solve some slices; yields after every step which share of the iterations is spent.
+
+    Args:
+        dose_ratio: the dose fraction that the model knows over the given one.
+    """
     scale = examination.scale
     lowdose = _to_device(examination.lowdose, chosen, scale, device)
     predose = _to_device(examination.predose, chosen, scale, device) if model.uses_predose else None
+    if predose is not None and dose_ratio != 1:
+        lowdose = torch.lerp(predose, lowdose, dose_ratio).clamp_min(0)
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
     yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
     trust = torch.ones(len(lowdose), device=device)
     steps: Solver
     if alpha in RULES:
-        noise = examination.noise / scale, examination.noise_floor / scale
+        # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
+        noise = examination.noise / scale * math.hypot(dose_ratio, 1 - dose_ratio), examination.noise_floor / scale
         steps, trust = _by_rule(
             str(alpha), model, forward_operator, lowdose, predose, xbar, around_prior, noise, iterations
         )

@@ -68,6 +68,14 @@ def test_enhance_gives_the_voxels_of_the_python_call(subject: Path, model_folder
     assert "research only" in image.GetMetaData("LIPCAR.simulated")
 
 
+def test_enhance_is_told_the_dose(subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert enhance(subject, model_folder, "--dose-fraction", "0.11", "--alpha", "0.01") == 0
+    image = sitk.ReadImage(str(subject / "out.nrrd"))
+    assert image.GetMetaData("LIPCAR.dose_fraction") == "0.11"
+    assert enhance(subject, model_folder, "--dose-fraction", "20") == 2
+    assert "The dose fraction is 20" in " ".join(capsys.readouterr().err.split())
+
+
 def test_report_holds_what_was_promised(subject: Path, model_folder: Path) -> None:
     extra = ("--highdose", subject / "highdose.nrrd", "--report", subject / "r.json", "--alpha", "0.01")
     assert enhance(subject, model_folder, *extra) == 0

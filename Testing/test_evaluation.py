@@ -35,6 +35,7 @@ from LIPCARLib.experiment_report import write_curves, write_experiment
 from LIPCARLib.model import Model
 from LIPCARLib.reconstruction import Progress, complete, reconstruct
 from LIPCARLib.report import build_report, comparison_figure, most_enhancing_slices
+from LIPCARLib.signal_operator import DOSE_FRACTION
 from LIPCARLib.statistics import bootstrap, compare
 
 
@@ -324,6 +325,28 @@ def test_a_strangers_predose_image_is_left_to_the_plain_network(
     # Without a model that does without it, the method is missing.
     alone = run(Experiment((model,), methods, ("auto",), device="cpu", disturbance=disturbance), folders)
     assert {row.method for row in alone[0].scores} == {"NN-PL2H as is"}
+
+
+def test_the_models_are_told_the_dose_that_was_given(folders: list[Path], model: Model) -> None:
+    disturbance = Disturbance("dose", 0.5)
+
+    def body(**settings: object) -> dict[str, float | None]:
+        experiment = Experiment(
+            (model,),
+            ("as-is", "nn"),
+            device="cpu",
+            disturbance=disturbance,
+            **settings,  # type: ignore[arg-type]
+        )
+        rows = run(experiment, folders[:1])[0].scores
+        return {row.method: row.rmse for row in rows if (row.region, row.reference) == ("body", "acquired")}
+
+    untold, told = body(), body(tell_dose=True)
+    assert told["NN-PL2H"] != untold["NN-PL2H"] and told["NN-PL2H as is"] == untold["NN-PL2H as is"]
+    fraction = json.loads((folders[0] / "parameters.json").read_text())["dose_fraction"]
+    # Told that half the usual fraction was given, where the usual one was: nothing is to be done.
+    assert body(tell_dose=True, dose_fraction=2 * DOSE_FRACTION)["NN-PL2H"] == untold["NN-PL2H"]
+    assert body(tell_dose=True, dose_fraction=fraction)["NN-PL2H"] == told["NN-PL2H"]
 
 
 def test_robustness_is_drawn_as_curves(folders: list[Path], model: Model, tmp_path: Path) -> None:

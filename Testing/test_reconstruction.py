@@ -20,7 +20,7 @@ from LIPCARLib.examination import Examination
 from LIPCARLib.intensity import noise_floor
 from LIPCARLib.model import Model
 from LIPCARLib.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
-from LIPCARLib.signal_operator import signal_equation
+from LIPCARLib.signal_operator import DOSE_FRACTION, signal_equation
 from LIPCARLib.trust import RULES, WIDTHS, body
 
 IMAGES = dict[str, sitk.Image]
@@ -519,6 +519,47 @@ def test_the_signal_equation_puts_a_wrong_prior_right(examination: Examination, 
         simulated = run(session, model, alpha=rule, iterations=20).highdose[0] / 1000
         errors.append(float((simulated - highdose[0, 0].numpy())[tumor > 0].mean()))
     assert errors[0] < -0.25 and errors[1] > -0.1
+
+
+# Dose
+
+
+@pytest.mark.parametrize("alpha", [ALPHA, "auto"])
+def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, model: Model) -> None:
+    """Half the usual dose, told, gives what the usual dose gives: the session is linear in it."""
+    rng = np.random.default_rng(1)
+    predose = rng.uniform(300, 400, (2, 48, 48))
+    change = rng.uniform(0, 120, predose.shape)
+
+    def session(share: float) -> Examination:
+        arrays = (predose + share * change, predose)
+        images = (sitk.GetImageFromArray(a.astype(np.float32)) for a in arrays)
+        return replace(Examination.from_images(*images, slice_axis=2, match_predose=False), scale=800.0, noise=0.0)
+
+    options = {"alpha": alpha, "iterations": 3}  # later a network of random weights magnifies rounding
+    usual = run(session(1.0), model, **options)
+    half = run(session(0.5), model, dose_fraction=DOSE_FRACTION / 2, **options)
+    untold = run(session(0.5), model, **options)
+    np.testing.assert_allclose(half.prior, usual.prior, atol=0.05)
+    np.testing.assert_allclose(half.highdose, usual.highdose, atol=0.5)
+    assert np.abs(untold.prior - usual.prior).max() > 5
+    assert half.provenance["dose_fraction"] == DOSE_FRACTION / 2
+    same = run(session(1.0), model, dose_fraction=DOSE_FRACTION, **options)
+    np.testing.assert_array_equal(same.highdose, usual.highdose)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.2, 1.5, float("nan")])
+def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError, match=r"The dose fraction is .*above 0 and at most 1"):
+        run(examination, model, dose_fraction=fraction)
+
+
+def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdose_model: Model) -> None:
+    with pytest.raises(LIPCARError, match="uses no pre-dose image"):
+        run(examination, lowdose_model, dose_fraction=0.2)
+
+
+# Rules and solvers
 
 
 def test_rules_need_the_proximal_solver_and_a_card_that_tells(examination: Examination, model: Model) -> None:
