@@ -536,12 +536,14 @@ def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, m
         images = (sitk.GetImageFromArray(a.astype(np.float32)) for a in arrays)
         return replace(Examination.from_images(*images, slice_axis=2, match_predose=False), scale=800.0, noise=0.0)
 
-    options = {"alpha": alpha, "iterations": 2}  # later a network of random weights magnifies rounding
+    options = {"alpha": alpha, "iterations": 2}
     usual = run(session(1.0), model, **options)
     half = run(session(0.5), model, dose_fraction=DOSE_FRACTION / 2, **options)
     untold = run(session(0.5), model, **options)
     np.testing.assert_allclose(half.prior, usual.prior, atol=0.05)
-    np.testing.assert_allclose(half.highdose, usual.highdose, atol=0.5)
+    # Where rounding turns a unit of this random network on or off, its gradient jumps.
+    moved, apart = usual.highdose - usual.prior, half.highdose - usual.highdose
+    assert np.linalg.norm(apart) < 0.02 * np.linalg.norm(moved)
     assert np.abs(untold.prior - usual.prior).max() > 5
     assert half.provenance["dose_fraction"] == DOSE_FRACTION / 2
     same = run(session(1.0), model, dose_fraction=DOSE_FRACTION, **options)
