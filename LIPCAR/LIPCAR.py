@@ -132,6 +132,7 @@ class LIPCARParameterNode:
     iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
     device: Annotated[str, Default("auto")]
     matchPredose: Annotated[bool, Default(True)]
+    doseFraction: Annotated[float, WithinRange(0, 1), Default(0)]
     firstSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
     lastSlice: Annotated[int, WithinRange(0, 9999), Default(0)]
 
@@ -459,6 +460,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "solver": node.solver,
             "iterations": node.iterations or None,
             "matchPredose": node.matchPredose,
+            "doseFraction": node.doseFraction or None,
             "extras": [extra for extra, wanted in chosen if wanted],
         }
 
@@ -738,6 +740,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         solver="proximal",
         iterations=None,
         matchPredose=True,
+        doseFraction=None,
         slices=(0, None),
         extras=(),
         isPreview=False,
@@ -753,6 +756,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
         :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
+        :param doseFraction: the low dose over the full one, above 0 and at most 1; None for about a fifth.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to leave out the convergence plot and, with a reference, the table of metrics.
@@ -784,6 +788,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             iterations=iterations,
             device=device,
             data_consistency="data_consistency" in extras,
+            dose_fraction=doseFraction,
         )
         volumes = {"lowdose": lowdoseVolume, "predose": predoseVolume, "highdose": highdoseVolume}
         self.notices = examination.notices
@@ -961,6 +966,16 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         output = self.logic.process(lowdose, predose, device="cpu", iterations=1)
         self.assertEqual(output.GetTransformNodeID(), transform.GetID())
 
+    def test_doseMayBeTold(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        output = self.logic.process(lowdose, predose, doseFraction=0.1, iterations=1, device="cpu")
+        self.assertEqual(output.GetAttribute("LIPCAR.dose_fraction"), "0.1")
+        with self.assertRaises(LIPCARError) as caught:
+            self.logic.process(lowdose, doseFraction=0.1, iterations=1, device="cpu")
+        self.assertIn("pre-dose", str(caught.exception))
+
     def test_alphaMayBeANumber(self):
         lowdose, predose = self._addPair()
         if self.logic.missingPackages():
@@ -1118,6 +1133,9 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         panel.ui.alphaAutoCheckBox.click()
         self.assertFalse(node.alphaAuto)
         node.alpha, node.prior, node.solver, node.iterations, node.firstSlice = 0.02, True, "adam", 12, 2
+        self.assertEqual(panel.ui.doseFractionSpinBox.text, "about a fifth")
+        self.assertIsNone(panel.options()["doseFraction"])
+        panel.ui.doseFractionSpinBox.value = 0.1
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "scene.mrb")
             self.assertTrue(slicer.util.saveScene(path))
@@ -1131,6 +1149,8 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         self.assertEqual(restored, (0.02, True, "adam", 12, 2))
         self.assertEqual(panel.ui.solverComboBox.currentText, "adam")
         self.assertAlmostEqual(panel.ui.alphaSpinBox.value, 0.02)
+        self.assertAlmostEqual(panel.options()["doseFraction"], 0.1)
+        self.assertAlmostEqual(panel.ui.doseFractionSpinBox.value, 0.1)
         self.assertEqual(panel.ui.alphaSlider.value, 230)
         self.assertFalse(node.alphaAuto or panel.ui.alphaAutoCheckBox.checked)
         node.solver = "proximal"
