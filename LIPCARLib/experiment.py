@@ -23,7 +23,7 @@ from .evaluation import compare_slice
 from .examination import Examination
 from .images import write_files
 from .model import Model
-from .reconstruction import ALPHA, Progress, reconstruct, with_noise_floor
+from .reconstruction import ALPHA, Progress, operator_for, reconstruct
 
 METHODS = {
     "predose": "the pre-dose image itself",
@@ -313,7 +313,7 @@ def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[st
         high = e.highdose if subject.clean_highdose is None else subject.clean_highdose
         volumes = [e.lowdose, high] + ([e.predose] if model.uses_predose and e.predose is not None else [])
         floor, sigma = e.noise_floor / e.scale, e.noise / e.scale
-        forward_operator = with_noise_floor(model.forward_operator, floor if model.predicts_noise_free else 0.0)
+        forward_operator, _ = operator_for(model, e)
         noise = sigma**2 * trust.noise_energies(*e.lowdose.shape[1:], device)
         for z in range(len(e.lowdose)):
             images = [torch.from_numpy(v[z][None, None] / np.float32(e.scale)).to(device) for v in volumes]

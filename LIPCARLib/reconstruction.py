@@ -151,8 +151,7 @@ def reconstruct(
     at_once = batch_size(device, height, width) if slices_at_once is None else slices_at_once
     began = time.monotonic()
     name = describe(device)
-    floor = examination.noise_floor / examination.scale if model.predicts_noise_free else 0.0
-    forward_operator = with_noise_floor(model.forward_operator, floor)
+    forward_operator, floor = operator_for(model, examination)
     batches: list[_Batch] = []
 
     def progress(done: int, working: int = 0, part: float = 0.0) -> Progress:
@@ -240,6 +239,15 @@ def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> Forward
     if floor == 0:
         return forward_operator
     return lambda highdose, predose: (forward_operator(highdose, predose).square() + floor**2).sqrt()
+
+
+def operator_for(model: Model, examination: Examination) -> tuple[ForwardOperator, float]:
+    """The model's forward operator as it is compared with the examination's low-dose image, and the floor it was given.
+
+    The floor is in model scale, 0 where F was trained to show the noise in air itself.
+    """
+    floor = examination.noise_floor / examination.scale if model.predicts_noise_free else 0.0
+    return with_noise_floor(model.forward_operator, floor), floor
 
 
 def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielded], None] | None = None) -> Returned:
