@@ -33,6 +33,7 @@ from .trust import (
     coarse_judge,
     data_weights,
     denoised,
+    enhancing,
     fine_scale_trust,
     operator_error,
 )
@@ -407,33 +408,39 @@ def _by_rule(
     fine, coarse = data_weights(trust, *lowdose.shape[-2:])
     judge = coarse_judge(rule, error, predose)
     if judge == "signal":
+        local = enhancing(lowdose, predose, inside, sigma) if rule.enhancing else torch.zeros_like(lowdose)
         # Both images of a session have the noise floor; the equation is about signals.
         signal = (denoised(predose, inside).square() - floor**2).clamp_min(0).sqrt()
-        _judge_coarse_scales(problem, fine, coarse, signal, floor)
+        _ask_signal_equation(problem, fine, coarse, local, signal, floor)
     else:
         problem.weight = fine if judge is None else fine + coarse
     return proximal(problem, start, iterations), trust
 
 
-def _judge_coarse_scales(problem: Objective, fine: Tensor, coarse: Tensor, predose: Tensor, floor: float) -> None:
-    """Let the signal equation judge coarse scales, the problem's own operator the fine ones.
+def _ask_signal_equation(
+    problem: Objective, fine: Tensor, coarse: Tensor, local: Tensor, predose: Tensor, floor: float
+) -> None:
+    """Let the signal equation judge coarse scales and what enhances, the problem's own operator the fine scales.
 
     Both stand side by side as two channels of one operator. Where no slice of the batch trusts fine scales, the
     network's channel would count nothing, and is not computed.
 
     Args:
+        local: the equation's weight at each pixel, (N, 1, H, W).
         predose: without noise and its floor.
     """
     learned, equation = problem.forward_operator, with_noise_floor(signal_equation, floor)
     if not bool(fine.any()):
-        problem.forward_operator, problem.predose, problem.weight = equation, predose, coarse
+        problem.forward_operator, problem.predose = equation, predose
+        problem.weight, problem.local_weight = coarse, local
         return
 
     def both(highdose: Tensor, images: Tensor) -> Tensor:
         return torch.cat((learned(highdose, images[:, :1]), equation(highdose, images[:, 1:])), dim=1)
 
-    problem.forward_operator, problem.weight = both, torch.cat((fine, coarse), dim=1)
-    problem.predose = torch.cat((problem.predose, predose), dim=1)
+    problem.forward_operator, problem.predose = both, torch.cat((problem.predose, predose), dim=1)
+    problem.weight = torch.cat((fine, coarse), dim=1)
+    problem.local_weight = torch.cat((torch.zeros_like(local), local), dim=1)
 
 
 def mapped(

@@ -34,8 +34,10 @@ SHORTEST, LONGEST = 1e-3, 1e3
 
 
 class Objective:
-    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice; with a weight W >= 0 on spatial frequencies 1/2 <r, W r> instead,
-    r = F(x) - x_L.
+    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice; with weights 1/2 <r, (W + M) r> instead, r = F(x) - x_L, where
+    W >= 0 acts on spatial frequencies and M >= 0 on pixels.
+
+    F may give several channels, opinions of several operators, which are all compared with x_L.
 
     Args:
         forward_operator: F, from (N, 1, H, W) and the slices' pre-dose images (or None) to (N, 1, H, W).
@@ -43,7 +45,8 @@ class Objective:
         regularizer: R around the same slices.
         alpha: the weight of R, positive.
         predose: x_P, (N, 1, H, W), handed on to F.
-        weight: W as a multiplier of the real Fourier transform, (N, 1, H, W // 2 + 1); None for 1.
+        weight: W as a multiplier of the real Fourier transform, (N, C, H, W // 2 + 1); None for 1.
+        local_weight: M, (N, C, H, W); None for 0. Needs `weight`.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Objective:
         alpha: float,
         predose: Tensor | None = None,
         weight: Tensor | None = None,
+        local_weight: Tensor | None = None,
     ) -> None:
         self.forward_operator = forward_operator
         self.lowdose = lowdose
@@ -61,12 +65,16 @@ class Objective:
         self.alpha = alpha
         self.predose = predose
         self.weight = weight
+        self.local_weight = local_weight
 
     def __getitem__(self, slices: Tensor) -> Objective:
         """The objective of some slices of the batch, chosen by an index tensor."""
-        predose, weight = (None if one is None else one[slices] for one in (self.predose, self.weight))
-        lowdose, regularizer = self.lowdose[slices], self.regularizer[slices]
-        return Objective(self.forward_operator, lowdose, regularizer, self.alpha, predose, weight)
+        part = copy.copy(self)
+        part.lowdose, part.regularizer = self.lowdose[slices], self.regularizer[slices]
+        part.predose, part.weight, part.local_weight = (
+            None if one is None else one[slices] for one in (self.predose, self.weight, self.local_weight)
+        )
+        return part
 
     def data_fidelity(self, x: Tensor) -> Tensor:
         """1/2 ||F(x) - x_L||^2, weighted, per slice, (N,). Differentiable; one network evaluation."""
@@ -74,6 +82,8 @@ class Objective:
         if self.weight is None:
             return 0.5 * difference.square().flatten(1).sum(1)
         weighted = torch.fft.irfft2(torch.fft.rfft2(difference) * self.weight, s=difference.shape[-2:])
+        if self.local_weight is not None:
+            weighted = weighted + self.local_weight * difference
         return 0.5 * (difference * weighted).flatten(1).sum(1)
 
     def value(self, x: Tensor) -> Tensor:

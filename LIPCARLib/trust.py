@@ -4,7 +4,7 @@ The residual F(xbar) - x_L at the prior holds noise, the forward operator's own 
 size cannot tell the third from the first two, its spatial structure can: noise averages out over a region, an error of
 the prior does not. So the residual is looked at in bands of spatial frequency, and what F was measured to leave at the
 true image is known from the model's card. Coarse scales are judged by the signal equation, which is as near to the
-truth as F on bodies like those of the training and nearer on others.
+truth as F on bodies like those of the training and nearer on others; so is what surely enhances, at all scales.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ BODY_THRESHOLD = 0.1
 FLOOR_FACTOR = 1.5
 """Body: where the low-dose image, averaged over 5 x 5 pixels, exceeds the threshold (model scale) and this multiple of
 the noise floor (the mean of noise in air is 0.89 of it)."""
+ENHANCEMENT_WIDTH = 2.0
+"""Pixels: what enhances is looked for in averages over this."""
+SIGNIFICANCE = 3.0
+"""In standard deviations of the noise."""
 RULE_ALPHA = 0.008
 FINE_WEIGHT = 0.2
 """Of the data term at fine scales where the trust is complete: as alpha 0.04 there."""
@@ -57,6 +61,8 @@ class Rule:
         gate: fine scales of the data count as far as the residual at the prior exceeds what is expected.
         coarse: what judges coarse scales, which then always count: "signal" for the signal equation where there is a
             pre-dose image, "learned" for F if it is right there (COARSE_LIMIT), None for neither.
+        enhancing: where there is a pre-dose image, all scales count in full where tissue is seen to enhance: by the
+            signal equation.
         on_body: air keeps the prior's values, which takes the offset away that GenTV does not see.
         denoise: the noise that the prior left in its guess is taken out of it; GenTV would keep it.
         discrepancy: alpha is the largest of a path at which the residual's size is what is expected (Morozov).
@@ -65,19 +71,24 @@ class Rule:
     description: str
     gate: bool = True
     coarse: str | None = "signal"
+    enhancing: bool = True
     on_body: bool = True
     denoise: bool = True
     discrepancy: bool = False
 
 
 RULES = {
-    "auto": Rule("a denoised prior; coarse scales of the data always, fine ones as far as they contradict it"),
+    "auto": Rule(
+        "a denoised prior; the data count at coarse scales, at all scales where tissue enhances, and at fine ones as "
+        "far as they contradict the prior"
+    ),
     "noisy-prior": Rule("the same around the prior as it is", denoise=False),
     "auto-with-air": Rule("auto, air included", on_body=False),
-    "learned": Rule("auto without the signal equation: the network judges coarse scales too", coarse="learned"),
-    "regional": Rule("auto without fine scales", gate=False),
-    "gated": Rule("auto without coarse scales", coarse=None),
-    "denoised": Rule("the denoised prior alone, no data term", gate=False, coarse=None),
+    "even": Rule("auto without regard to what enhances", enhancing=False),
+    "regional": Rule("coarse scales only", gate=False, enhancing=False),
+    "gated": Rule("fine scales only, as far as they contradict the prior", coarse=None, enhancing=False),
+    "learned": Rule("even, but coarse scales judged by the network too", coarse="learned", enhancing=False),
+    "denoised": Rule("the denoised prior alone, no data", gate=False, coarse=None, enhancing=False),
     "discrepancy": Rule("the discrepancy principle over a path of alphas", discrepancy=True),
 }
 AUTO = "auto"
@@ -197,6 +208,31 @@ def coarse_judge(rule: Rule, operator_error: Tensor, predose: Tensor | None) -> 
     if rule.coarse == "signal":
         return None if predose is None else "signal"
     return rule.coarse if operator_error[-2:].sum() <= COARSE_LIMIT**2 else None
+
+
+def enhancing(lowdose: Tensor, predose: Tensor, inside: Tensor, noise: float) -> Tensor:
+    """How surely tissue is seen to enhance at each pixel, (N, 1, H, W), 0 (not at all, or darker) to 1.
+
+    1 - SIGNIFICANCE^2 s^2 / e^2, where e = x_L - g x_P averaged by a Gaussian of ENHANCEMENT_WIDTH pixels exceeds
+    SIGNIFICANCE times its noise s; g is the median of x_L / x_P over the body, at least 1, lest a receiver gain be
+    taken for enhancement everywhere. Where a low dose shows little, undoing it magnifies noise more than it tells;
+    where it shows much, an end-to-end network is shy: tumors in its guess are too dark.
+
+    Args:
+        lowdose, predose: (N, 1, H, W), model scale.
+        inside: the body, (N, 1, H, W) boolean.
+        noise: standard deviation of either image, model scale.
+    """
+    ratio = (lowdose / predose.clamp_min(0.02)).masked_fill(~inside, float("nan"))
+    gain = ratio.flatten(1).nanmedian(1).values.nan_to_num(1.0).clamp_min(1).view(-1, 1, 1, 1)
+    height, width = lowdose.shape[-2:]
+    average = gaussian(height, width, ENHANCEMENT_WIDTH, lowdose.device)
+    size = torch.fft.irfft2(average, s=(height, width)).square().sum()
+    difference = torch.fft.irfft2(torch.fft.rfft2((lowdose - gain * predose) * inside) * average, s=(height, width))
+    threshold = SIGNIFICANCE * noise * ((1 + gain.square()) * size).sqrt()
+    sure = torch.where(difference > threshold, 1 - (threshold / difference).square(), 0.0)
+    smooth = torch.fft.irfft2(torch.fft.rfft2(sure) * gaussian(height, width, 1.0, lowdose.device), s=(height, width))
+    return smooth.clamp(0, 1) * inside
 
 
 def data_weights(trust: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
