@@ -102,6 +102,33 @@ def test_who_judges_coarse_scales() -> None:
     assert trust.coarse_judge(trust.RULES["gated"], right, predose) is None
 
 
+# What enhances
+
+
+def test_what_enhances_is_found_and_noise_and_gain_are_not() -> None:
+    torch.manual_seed(10)
+    predose = torch.full((3, 1, 96, 96), 0.4)
+    change = torch.zeros_like(predose)
+    change[0, :, 40:60, 40:60] = 0.1  # a tumor
+    change[1] = 0.05  # a gain, or tissue that enhances everywhere
+    change[2, :, 40:60, 40:60] = -0.1
+    sigma = 0.02
+    low, pre = (image + sigma * torch.randn_like(image) for image in (predose + change, predose))
+    found = trust.enhancing(low, pre, everywhere(low), sigma)
+    assert found.min() >= 0 and found.max() <= 1
+    assert found[0, :, 44:56, 44:56].min() > 0.9
+    assert found[0, :, :30].max() < 0.2 and found[0, :, :30].mean() < 0.01
+    assert found[1].mean() < 0.01 and found[2].mean() < 0.01
+    # Twice the noise, less of it is sure; outside the body nothing is.
+    assert trust.enhancing(low, pre, everywhere(low), 2 * sigma)[0].sum() < found[0].sum()
+    body = everywhere(low)
+    body[..., 50:] = False
+    assert not trust.enhancing(low, pre, body, sigma)[..., 50:].any()
+    # Slices do not mix.
+    alone = trust.enhancing(low[:1], pre[:1], everywhere(low)[:1], sigma)
+    torch.testing.assert_close(alone, found[:1])
+
+
 # Noise in the prior
 
 
@@ -204,8 +231,10 @@ def test_prox_on_a_support_beats_its_neighbors() -> None:
 
 def test_weighted_data_term_has_the_right_gradient() -> None:
     weight = sum(trust.data_weights(torch.tensor([0.2, 0.7]), 48, 48))
-    objective, xbar, _ = problem(weight=weight)
+    local = torch.rand(2, 1, 48, 48)
+    objective, xbar, _ = problem(weight=weight, local_weight=local)
     objective.lowdose, objective.weight = objective.lowdose.double(), weight.double()
+    objective.local_weight = local.double()
     x = (xbar + 0.1).double().requires_grad_()
     (gradient,) = torch.autograd.grad(objective.data_fidelity(x).sum(), x)
     direction = torch.randn_like(x)
@@ -220,6 +249,25 @@ def test_full_weight_is_the_papers_data_term() -> None:
     objective, xbar, _ = problem()
     weighted, _, _ = problem(weight=torch.ones(2, 1, 48, 25))
     assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
+
+
+def test_local_weight_counts_pixels() -> None:
+    """Half the weight by frequency and half by pixel is the paper's data term, also of a part of the batch."""
+    objective, xbar, _ = problem()
+    half = torch.full((2, 1, 48, 25), 0.5), torch.full((2, 1, 48, 48), 0.5)
+    weighted, _, _ = problem(weight=half[0], local_weight=half[1])
+    assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
+    second = weighted[torch.tensor([1])]
+    assert torch.allclose(second.data_fidelity(xbar[1:]), weighted.data_fidelity(xbar)[1:])
+    assert second.local_weight.shape == (1, 1, 48, 48)
+
+
+def test_several_operators_are_added_up() -> None:
+    objective, xbar, _ = problem(weight=torch.ones(2, 1, 48, 25))
+    both, _, _ = problem(weight=torch.ones(2, 2, 48, 25), local_weight=torch.zeros(2, 2, 48, 48))
+    both.forward_operator = lambda x, predose: torch.cat((blur(x), x), 1)
+    direct = 0.5 * (xbar - objective.lowdose).square().sum((1, 2, 3))
+    assert torch.allclose(both.data_fidelity(xbar), objective.data_fidelity(xbar) + direct, rtol=1e-5)
 
 
 def test_continuation_stops_where_it_is_told() -> None:
