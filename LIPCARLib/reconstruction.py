@@ -20,7 +20,7 @@ from .errors import LIPCARError
 from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
-from .signal_operator import DOSE_FRACTION, signal_equation
+from .signal_operator import DOSE_FRACTION, equilibrium_signal, signal_equation
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, Solver, adam, continuation, proximal
 from .trust import (
     AUTO,
@@ -410,15 +410,16 @@ def _by_rule(
     if judge == "signal":
         local = enhancing(lowdose, predose, inside, sigma) if rule.enhancing else torch.zeros_like(lowdose)
         # Both images of a session have the noise floor; the equation is about signals.
-        signal = (denoised(predose, inside).square() - floor**2).clamp_min(0).sqrt()
-        _ask_signal_equation(problem, fine, coarse, local, signal, floor)
+        before, after = ((denoised(x, inside).square() - floor**2).clamp_min(0).sqrt() for x in (predose, lowdose))
+        session = torch.cat((before, equilibrium_signal(before, after)), dim=1)
+        _ask_signal_equation(problem, fine, coarse, local, session, floor)
     else:
         problem.weight = fine if judge is None else fine + coarse
     return proximal(problem, start, iterations), trust
 
 
 def _ask_signal_equation(
-    problem: Objective, fine: Tensor, coarse: Tensor, local: Tensor, predose: Tensor, floor: float
+    problem: Objective, fine: Tensor, coarse: Tensor, local: Tensor, session: Tensor, floor: float
 ) -> None:
     """Let the signal equation judge coarse scales and what enhances, the problem's own operator the fine scales.
 
@@ -427,18 +428,19 @@ def _ask_signal_equation(
 
     Args:
         local: the equation's weight at each pixel, (N, 1, H, W).
-        predose: without noise and its floor.
+        session: the pre-dose image without noise and floor, and the equilibrium signal, (N, 2, H, W).
     """
-    learned, equation = problem.forward_operator, with_noise_floor(signal_equation, floor)
+    learned = problem.forward_operator
+    equation = with_noise_floor(lambda x, session: signal_equation(x, session[:, :1], session[:, 1:]), floor)
     if not bool(fine.any()):
-        problem.forward_operator, problem.predose = equation, predose
+        problem.forward_operator, problem.predose = equation, session
         problem.weight, problem.local_weight = coarse, local
         return
 
     def both(highdose: Tensor, images: Tensor) -> Tensor:
         return torch.cat((learned(highdose, images[:, :1]), equation(highdose, images[:, 1:])), dim=1)
 
-    problem.forward_operator, problem.predose = both, torch.cat((problem.predose, predose), dim=1)
+    problem.forward_operator, problem.predose = both, torch.cat((problem.predose, session), dim=1)
     problem.weight = torch.cat((fine, coarse), dim=1)
     problem.local_weight = torch.cat((torch.zeros_like(local), local), dim=1)
 

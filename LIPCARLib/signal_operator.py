@@ -17,16 +17,30 @@ DOSE_FRACTION = 0.22
 RECOVERY = 0.32
 """TR / T1 before the agent: 0.45 s over 1.4 s, between grey and white matter at 3 T (`anatomy`, `phantom`)."""
 DARKEST = 0.05
-"""Model scale: where the pre-dose image is darker, its proton density is unknown and the response taken as linear."""
+"""Model scale: a pre-dose image that is darker tells no proton density."""
+HEADROOM = 1.5
+"""The equilibrium signal is at least this multiple of the low-dose image: what is brighter after a fraction of the dose
+than the pre-dose image and RECOVERY allow was dark for its long T1, and its equilibrium lies higher."""
 SATURATED = 0.03
 """Share of the equilibrium signal that is still missing where the equation gives way to its tangent: beyond, noise
 in the images would decide."""
 
 
-def signal_equation(highdose: Tensor, predose: Tensor, dose_fraction: float = DOSE_FRACTION) -> Tensor:
+def equilibrium_signal(predose: Tensor, lowdose: Tensor) -> Tensor:
+    """M = x_P / (1 - exp(-RECOVERY)), the signal that no dose of agent exceeds, (N, 1, H, W).
+
+    Args:
+        predose, lowdose: (N, 1, H, W), model scale, at least 0, free of noise at best.
+    """
+    return torch.maximum(predose.clamp_min(DARKEST) / (1 - math.exp(-RECOVERY)), HEADROOM * lowdose)
+
+
+def signal_equation(
+    highdose: Tensor, predose: Tensor, equilibrium: Tensor, dose_fraction: float = DOSE_FRACTION
+) -> Tensor:
     """x_L as the approximate spin-echo equation has it, S = M (1 - exp(-TR R1)), R1 linear in the dose.
 
-    With E = exp(-RECOVERY), M = x_P / (1 - E) and u = 1 - x_H / M, which is exp(-TR R1) after the full dose,
+    With E = 1 - x_P / M and u = 1 - x_H / M, which are exp(-TR R1) before the agent and after the full dose,
 
         x_L = M (1 - E^(1 - f) u^f),   f = dose fraction;   x_H = x_P gives x_L = x_P.
 
@@ -35,16 +49,14 @@ def signal_equation(highdose: Tensor, predose: Tensor, dose_fraction: float = DO
 
     Args:
         highdose: x_H, (N, 1, H, W), model scale, at least 0.
-        predose: x_P of the same shape; free of noise at best, which M would multiply.
+        predose: x_P of the same shape.
+        equilibrium: M of the same shape, see :func:`equilibrium_signal`; above x_P.
         dose_fraction: 0..1.
     """
-    native = math.exp(-RECOVERY)
-    equilibrium = predose.clamp_min(DARKEST) / (1 - native)
+    native = 1 - predose / equilibrium
     missing = 1 - highdose / equilibrium
     inside = missing.clamp_min(SATURATED)
     # u^f below SATURATED: the tangent there, so that a bright vessel keeps a gradient and never gives a nan.
     slope = dose_fraction * SATURATED ** (dose_fraction - 1)
     power = inside**dose_fraction + slope * (missing - inside)
-    response = equilibrium * (1 - native ** (1 - dose_fraction) * power)
-    linear = predose + dose_fraction * (highdose - predose)
-    return torch.where(predose > DARKEST, response, linear)
+    return equilibrium * (1 - native ** (1 - dose_fraction) * power)
