@@ -20,7 +20,7 @@ from LIPCARLib.examination import Examination
 from LIPCARLib.intensity import noise_floor
 from LIPCARLib.model import Model
 from LIPCARLib.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
-from LIPCARLib.signal_operator import DOSE_FRACTION, signal_equation
+from LIPCARLib.signal_operator import DOSE_FRACTION, equilibrium_signal, signal_equation
 from LIPCARLib.trust import RULES, WIDTHS, body
 
 IMAGES = dict[str, sitk.Image]
@@ -508,7 +508,7 @@ def test_the_signal_equation_puts_a_wrong_prior_right(examination: Examination, 
     tumor = ((x - 0.1) ** 2 + y**2 < 0.02).astype(np.float32)
     predose = torch.from_numpy(0.4 * head)[None, None]
     highdose = torch.from_numpy(0.4 * head + 0.3 * tumor)[None, None]
-    lowdose = signal_equation(highdose, predose)
+    lowdose = signal_equation(highdose, predose, equilibrium_signal(predose, predose))
     noise = np.random.default_rng(0).normal(0, 0.01, (4, 96, 96)).astype(np.float32)
     images = [np.hypot(image[0].numpy() + noise[i], noise[i + 2]) for i, image in enumerate((lowdose, predose))]
     session = Examination.from_images(*(sitk.GetImageFromArray(1000 * i) for i in images), slice_axis=2)
