@@ -119,6 +119,12 @@ def test_what_enhances_is_found_and_noise_and_gain_are_not() -> None:
     assert found[0, :, 44:56, 44:56].min() > 0.9
     assert found[0, :, :30].max() < 0.2 and found[0, :, :30].mean() < 0.01
     assert found[1].mean() < 0.01 and found[2].mean() < 0.01
+    # An edge that lies half a pixel beside its place shows nothing, however bright; a tumor in it does.
+    edge = torch.zeros_like(predose)
+    edge[..., 30:] = 0.6
+    beside = 0.5 * (edge + torch.roll(edge, -1, -1))
+    assert trust.enhancing(beside, edge, everywhere(low), 0.002)[..., 20:40].max() < 0.05
+    assert trust.enhancing(beside + change, edge, everywhere(low), 0.002)[0, :, 44:56, 44:56].min() > 0.9
     # Twice the noise, less of it is sure; outside the body nothing is.
     assert trust.enhancing(low, pre, everywhere(low), 2 * sigma)[0].sum() < found[0].sum()
     body = everywhere(low)
