@@ -86,8 +86,9 @@ class Result(_Batch):
         objective: per slice, its value at the start and after every step.
         residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale, each spatial
             frequency counted as the data term counts it: all in full where alpha is a number.
-        network_evaluations: per slice, evaluations of the forward operator by the solver; a rule's looks at the
-            residual (one forward pass, "discrepancy" one for each alpha) are not counted.
+        network_evaluations: per slice, evaluations of the forward operator by the solver, of the signal equation alone
+            where a rule leaves the network out; a rule's looks at the residual (one forward pass, "discrepancy" one
+            for each alpha) are not counted.
         trust: per slice, how far fine scales of the data counted, 0..1 (see `trust.fine_scale_trust`): near 1 the
             measured image contradicts the prior. Always 1 where alpha is a number.
         seconds: wall-clock time of the computation.
@@ -399,9 +400,8 @@ def _by_rule(
         def satisfied(x: Tensor) -> Tensor:
             return band_energies(residual(x), inside).sum(1) <= expected
 
-        return continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations), torch.ones_like(
-            lowdose[:, 0, 0, 0]
-        )
+        path = continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations)
+        return path, torch.ones(len(lowdose), device=lowdose.device)
     trust = torch.zeros(len(lowdose), device=lowdose.device)
     if rule.gate:
         trust = fine_scale_trust(residual(start), inside, sigma, error)

@@ -92,7 +92,13 @@ RULES = {
     "gated": Rule("fine scales only, as far as they contradict the prior", coarse=None, enhancing=False),
     "learned": Rule("even, but coarse scales judged by the network too", coarse="learned", enhancing=False),
     "denoised": Rule("the denoised prior alone, no data", gate=False, coarse=None, enhancing=False),
-    "discrepancy": Rule("the discrepancy principle over a path of alphas", discrepancy=True),
+    "discrepancy": Rule(
+        "a denoised prior; the discrepancy principle over a path of alphas",
+        gate=False,
+        coarse=None,
+        enhancing=False,
+        discrepancy=True,
+    ),
 }
 AUTO = "auto"
 
@@ -137,6 +143,11 @@ def gaussian(height: int, width: int, sigma: float, device: torch.device) -> Ten
     return torch.exp(-2 * (torch.pi * sigma) ** 2 * (rows[:, None] ** 2 + columns**2))
 
 
+def filtered(image: Tensor, multiplier: Tensor) -> Tensor:
+    """The image with its real Fourier transform multiplied; shapes broadcast, (..., H, W) and (..., H, W // 2 + 1)."""
+    return torch.fft.irfft2(torch.fft.rfft2(image) * multiplier, s=image.shape[-2:])
+
+
 def band_energies(residual: Tensor, inside: Tensor) -> Tensor:
     """Mean square of the residual's part in each band over the body, (N, 5).
 
@@ -146,9 +157,7 @@ def band_energies(residual: Tensor, inside: Tensor) -> Tensor:
     """
     height, width = residual.shape[-2:]
     masked = residual * inside
-    parts = torch.fft.irfft2(
-        torch.fft.rfft2(masked) * bands(height, width, residual.device), s=(height, width)
-    )  # (N, 5, H, W)
+    parts = filtered(masked, bands(height, width, residual.device))  # (N, 5, H, W)
     return (parts * masked).sum((2, 3)) / inside.sum((2, 3)).clamp_min(1)
 
 
@@ -232,16 +241,12 @@ def enhancing(lowdose: Tensor, predose: Tensor, inside: Tensor, noise: float) ->
     height, width = lowdose.shape[-2:]
     average = gaussian(height, width, ENHANCEMENT_WIDTH, lowdose.device)
     size = torch.fft.irfft2(average, s=(height, width)).square().sum()
-    after, before = (
-        torch.fft.irfft2(torch.fft.rfft2(image * inside) * average, s=(height, width))
-        for image in (lowdose, gain * predose)
-    )
+    after, before = (filtered(image * inside, average) for image in (lowdose, gain * predose))
     difference = after - before
     slope = torch.hypot(*torch.gradient(before, dim=(-2, -1)))
     threshold = SIGNIFICANCE * noise * ((1 + gain.square()) * size).sqrt() + MISPLACED * slope
     sure = torch.where(difference > threshold, 1 - (threshold / difference).square(), 0.0)
-    smooth = torch.fft.irfft2(torch.fft.rfft2(sure) * gaussian(height, width, 1.0, lowdose.device), s=(height, width))
-    return smooth.clamp(0, 1) * inside
+    return filtered(sure, gaussian(height, width, 1.0, lowdose.device)).clamp(0, 1) * inside
 
 
 def data_weights(trust: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
