@@ -64,6 +64,8 @@ class Examination:
         predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
             `shift_between`).
         predose_gain: what the pre-dose image was multiplied by, 1 where it was left alone (see `gain_ratio`).
+        predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
+            the networks mind; (0, 0) where it was moved or none was told.
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
     """
@@ -78,6 +80,7 @@ class Examination:
     noise: float
     predose_shift: tuple[float, float]
     predose_gain: float
+    predose_rest: tuple[float, float]
     notices: tuple[str, ...]
     first_slice: int
     slices_in_all: int
@@ -148,9 +151,9 @@ class Examination:
             arrays[role] = _slices_first(image, axis)
         _check_distinct(arrays, names)
         _note_small(arrays["lowdose"], notices)
-        gain, shift = 1.0, (0.0, 0.0)
+        gain, shift, rest = 1.0, (0.0, 0.0), (0.0, 0.0)
         if "predose" in arrays and match_predose:
-            shift = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
+            shift, rest = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
             if any(shift):
                 arrays["predose"] = move(arrays["predose"], shift)
             if _note_unrelated(arrays["predose"], arrays["lowdose"], notices):
@@ -169,6 +172,7 @@ class Examination:
             noise_deviation(arrays["lowdose"]),
             shift,
             gain,
+            rest,
             tuple(notices),
             0,
             len(arrays["lowdose"]),
@@ -199,6 +203,12 @@ class Examination:
         }
         grid = self.grid.part(self.slice_axis, start, stop)
         return replace(self, **arrays, grid=grid, first_slice=self.first_slice + start)
+
+    def aligned_predose(self, slices: slice) -> np.ndarray | None:
+        """Some slices of the pre-dose image as the low-dose image has them, moved by `predose_rest`."""
+        if self.predose is None or not any(self.predose_rest):
+            return None if self.predose is None else self.predose[slices]
+        return move(self.predose[slices], self.predose_rest)
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
         """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.
@@ -408,11 +418,14 @@ def _note_unrelated(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]
 
 def _note_shift(
     predose: np.ndarray, lowdose: np.ndarray, grid: Grid, axis: int, notices: list[str]
-) -> tuple[float, float]:
-    """Pixels by which to move the pre-dose image, (0, 0) where it lies well enough."""
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Pixels by which to move the pre-dose image, and by which it then still lies beside the low-dose image."""
+    stay = 0.0, 0.0
     shift = shift_between(predose, lowdose)
-    if shift is None or not SHIFT_TOLERANCE < np.hypot(*shift) <= SHIFT_LIMIT:
-        return 0.0, 0.0
+    if shift is None or np.hypot(*shift) > SHIFT_LIMIT:
+        return stay, stay
+    if np.hypot(*shift) <= SHIFT_TOLERANCE:
+        return stay, shift
     spacing = [*grid.spacing, 1.0][:3]
     along = [(AXES[a], pixels, abs(pixels) * spacing[a]) for a, pixels in zip(_in_plane(axis), shift, strict=True)]
     words = " and ".join(f"{pixels:+.2f} pixels ({mm:.2f} mm) along {name}" for name, pixels, mm in along)
@@ -420,7 +433,7 @@ def _note_shift(
         "The pre-dose image lay beside the low-dose image, as after a movement of the patient. It was moved by "
         f"{words} for the computation."
     )
-    return shift
+    return shift, stay
 
 
 def _in_plane(slice_axis: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import platform
 import time
@@ -21,27 +22,42 @@ from .examination import Examination
 from .model import Model
 from .regularizers import GenTV
 from .signal_operator import DOSE_FRACTION, equilibrium_signal, signal_equation
-from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, ForwardOperator, Objective, Solver, adam, continuation, proximal
+from .solvers import (
+    ADAM_STEPS,
+    PROXIMAL_EVALUATIONS,
+    ForwardOperator,
+    Objective,
+    Solver,
+    Step,
+    adam,
+    continuation,
+    proximal,
+)
 from .trust import (
     AUTO,
     DISCREPANCY_ALPHAS,
+    FINE_WEIGHT,
+    LEAST_NOISE,
     RULE_ALPHA,
     RULES,
+    Rule,
     band_energies,
     body,
     check_alpha,
-    coarse_judge,
-    data_weights,
     denoised,
     enhancing,
     fine_scale_trust,
+    judge,
     operator_error,
+    scale_weights,
 )
 
 ALPHA = 6e-3
 """The paper's regularization parameter."""
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
+EQUATION_SHARE = 3
+"""Evaluations of the signal equation for one of the network: it costs next to nothing, and its tail is long."""
 
 
 @dataclass(frozen=True)
@@ -322,20 +338,24 @@ def _solve_batch(
         dose_ratio: the dose fraction that the model knows over the given one.
     """
     scale = examination.scale
-    lowdose = _to_device(examination.lowdose, chosen, scale, device)
-    predose = _to_device(examination.predose, chosen, scale, device) if model.uses_predose else None
-    if predose is not None and dose_ratio != 1:
-        lowdose = torch.lerp(predose, lowdose, dose_ratio).clamp_min(0)
+    lowdose = _to_device(examination.lowdose[chosen], scale, device)
+    predose = aligned = None
+    if model.uses_predose:
+        predose = _to_device(examination.predose[chosen], scale, device)
+        aligned = _to_device(examination.aligned_predose(chosen), scale, device)
+        if dose_ratio != 1:
+            lowdose = torch.lerp(aligned, lowdose, dose_ratio).clamp_min(0)
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
     yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
-    trust = torch.ones(len(lowdose), device=device)
+    trust, budget = torch.ones(len(lowdose), device=device), iterations
     steps: Solver
     if alpha in RULES:
         # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
         noise = examination.noise / scale * math.hypot(dose_ratio, 1 - dose_ratio), examination.noise_floor / scale
-        steps, trust = _by_rule(
-            str(alpha), model, forward_operator, lowdose, predose, xbar, around_prior, noise, iterations
+        session = _Session(lowdose, predose, aligned, noise[0], noise[1], examination.predose_gain)
+        steps, trust, budget = _by_rule(
+            RULES[str(alpha)], model, forward_operator, session, xbar, around_prior, iterations
         )
     else:
         regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
@@ -345,7 +365,7 @@ def _solve_batch(
     for step in steps:
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
-        yield min(1.0, int(step.network_evaluations.max()) / iterations)
+        yield min(1.0, int(step.network_evaluations.max()) / budget)
     difference = None
     if data_consistency:
         with torch.no_grad():
@@ -363,86 +383,121 @@ def _solve_batch(
     )
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What a rule looks at, some slices in model scale, (N, 1, H, W).
+
+    Attributes:
+        lowdose, predose: as the model takes them; None for a model without pre-dose image.
+        aligned: the pre-dose image where the low-dose image has it.
+        sigma, floor: the noise's standard deviation and the noise floor of either image.
+        gain: what the pre-dose image was multiplied by.
+    """
+
+    lowdose: Tensor
+    predose: Tensor | None
+    aligned: Tensor | None
+    sigma: float
+    floor: float
+    gain: float
+
+
 def _by_rule(
-    name: str,
+    rule: Rule,
     model: Model,
     forward_operator: ForwardOperator,
-    lowdose: Tensor,
-    predose: Tensor | None,
+    session: _Session,
     prior: Tensor,
     around_prior: bool,
-    noise: tuple[float, float],
     iterations: int,
-) -> tuple[Solver, Tensor]:
-    """The solver that a rule of `trust` asks for, and the trust in fine scales by slice.
-
-    Args:
-        noise: its standard deviation and the noise floor, model scale.
-    """
-    rule, (sigma, floor) = RULES[name], noise
-    inside = body(lowdose, floor)
+) -> tuple[Solver, Tensor, int]:
+    """The solver that a rule of `trust` asks for, the trust in the network F by slice, and how often it evaluates."""
+    lowdose, predose = session.lowdose, session.predose
+    inside = body(lowdose, session.floor)
     error = torch.tensor(operator_error(model.manifest), device=prior.device)
     xbar = denoised(prior, inside) if rule.denoise else prior
     reference = xbar if around_prior else torch.zeros_like(xbar)
     # Plain total variation has nothing to keep in air but zero.
     start = torch.where(inside, xbar, reference) if rule.on_body else xbar
-    problem = Objective(
-        forward_operator, lowdose, GenTV(reference, inside if rule.on_body else None), RULE_ALPHA, predose
-    )
+    regularizer = GenTV(reference, inside if rule.on_body else None)
+    alpha = RULE_ALPHA * max(session.sigma, LEAST_NOISE)
+    problem = Objective(forward_operator, lowdose, regularizer, alpha, predose)
 
     def residual(x: Tensor) -> Tensor:
         with torch.no_grad():
             return forward_operator(x, predose) - lowdose
 
     if rule.discrepancy:
-        expected = error.sum() + sigma**2
+        expected = error.sum() + session.sigma**2
 
         def satisfied(x: Tensor) -> Tensor:
             return band_energies(residual(x), inside).sum(1) <= expected
 
         path = continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations)
-        return path, torch.ones(len(lowdose), device=lowdose.device)
+        return path, torch.ones(len(lowdose), device=lowdose.device), iterations * len(DISCREPANCY_ALPHAS)
     trust = torch.zeros(len(lowdose), device=lowdose.device)
     if rule.gate:
-        trust = fine_scale_trust(residual(start), inside, sigma, error)
-    fine, coarse = data_weights(trust, *lowdose.shape[-2:])
-    judge = coarse_judge(rule, error, predose)
-    if judge == "signal":
-        local = enhancing(lowdose, predose, inside, sigma) if rule.enhancing else torch.zeros_like(lowdose)
-        # Both images of a session have the noise floor; the equation is about signals.
-        before, after = ((denoised(x, inside).square() - floor**2).clamp_min(0).sqrt() for x in (predose, lowdose))
-        session = torch.cat((before, equilibrium_signal(before, after)), dim=1)
-        _ask_signal_equation(problem, fine, coarse, local, session, floor)
-    else:
-        problem.weight = fine if judge is None else fine + coarse
-    return proximal(problem, start, iterations), trust
+        trust = fine_scale_trust(residual(start), inside, session.sigma, error)
+    height, width = lowdose.shape[-2:]
+    fine = (FINE_WEIGHT * trust).view(-1, 1, 1, 1).expand(-1, 1, height, width // 2 + 1)
+    always = scale_weights(height, width, lowdose.device, session.gain)
+    judged_by = judge(rule, error, predose)
+    if judged_by == "signal":
+        equation, images, local = _signal_equation(rule, session, inside)
+        alone = Objective(equation, lowdose, regularizer, alpha, images, always.expand_as(fine), local)
+        budget = iterations * (EQUATION_SHARE + bool((trust > 0).any()))
+        return _equation_then_network(alone, problem, fine, start, trust, iterations), trust, budget
+    problem.weight = fine if judged_by is None else fine + always
+    return proximal(problem, start, iterations), trust, iterations
 
 
-def _ask_signal_equation(
-    problem: Objective, fine: Tensor, coarse: Tensor, local: Tensor, session: Tensor, floor: float
-) -> None:
-    """Let the signal equation judge coarse scales and what enhances, the problem's own operator the fine scales.
+def _signal_equation(rule: Rule, session: _Session, inside: Tensor) -> tuple[ForwardOperator, Tensor, Tensor]:
+    """The signal equation, the images it looks at, (N, 2, H, W), and its weight at each pixel, (N, 1, H, W)."""
+    lowdose, predose = session.lowdose, session.aligned if rule.aligned else session.predose
+    assert predose is not None
+    local = enhancing(lowdose, predose, inside, session.sigma) if rule.enhancing else torch.zeros_like(lowdose)
+    # Both images have the noise floor; the equation is about signals.
+    before, after = (
+        (denoised(image, inside).square() - session.floor**2).clamp_min(0).sqrt() for image in (predose, lowdose)
+    )
+    images = torch.cat((before, equilibrium_signal(before, after)), dim=1)
+    return with_noise_floor(lambda x, i: signal_equation(x, i[:, :1], i[:, 1:]), session.floor), images, local
 
-    Both stand side by side as two channels of one operator. Where no slice of the batch trusts fine scales, the
-    network's channel would count nothing, and is not computed.
+
+def _equation_then_network(
+    alone: Objective, network: Objective, fine: Tensor, start: Tensor, trust: Tensor, iterations: int
+) -> Solver:
+    """Solve with the signal equation alone, then with the network beside it where that is trusted.
+
+    Beside it: as two channels of one operator. Where no slice trusts the network, it is not computed.
 
     Args:
-        local: the equation's weight at each pixel, (N, 1, H, W).
-        session: the pre-dose image without noise and floor, and the equilibrium signal, (N, 2, H, W).
+        alone: the problem of the signal equation.
+        network: the paper's problem, without weights.
+        fine: the network's weights, (N, 1, H, W // 2 + 1).
     """
-    learned = problem.forward_operator
-    equation = with_noise_floor(lambda x, session: signal_equation(x, session[:, :1], session[:, 1:]), floor)
-    if not bool(fine.any()):
-        problem.forward_operator, problem.predose = equation, session
-        problem.weight, problem.local_weight = coarse, local
+    for step in proximal(alone, start, EQUATION_SHARE * iterations):
+        yield step
+    trusted = torch.nonzero(trust > 0).squeeze(1)
+    if not len(trusted):
         return
+    equation, learned, own = alone.forward_operator, network.forward_operator, network.predose.shape[1]
 
     def both(highdose: Tensor, images: Tensor) -> Tensor:
-        return torch.cat((learned(highdose, images[:, :1]), equation(highdose, images[:, 1:])), dim=1)
+        return torch.cat((learned(highdose, images[:, :own]), equation(highdose, images[:, own:])), dim=1)
 
-    problem.forward_operator, problem.predose = both, torch.cat((problem.predose, session), dim=1)
-    problem.weight = torch.cat((fine, coarse), dim=1)
-    problem.local_weight = torch.cat((torch.zeros_like(local), local), dim=1)
+    together = copy.copy(alone)
+    together.forward_operator, together.predose = both, torch.cat((network.predose, alone.predose), dim=1)
+    together.weight = torch.cat((fine, alone.weight), dim=1)
+    together.local_weight = torch.cat((torch.zeros_like(alone.local_weight), alone.local_weight), dim=1)
+    for part in proximal(together[trusted], step.x[trusted], iterations):
+        yield Step(
+            step.x.index_copy(0, trusted, part.x),
+            step.objective.index_copy(0, trusted, part.objective),
+            step.data_fidelity.index_copy(0, trusted, part.data_fidelity),
+            step.network_evaluations.index_add(0, trusted, part.network_evaluations),
+            step.finished.index_copy(0, trusted, part.finished),
+        )
 
 
 def mapped(
@@ -457,6 +512,6 @@ def mapped(
         yield convert(value)
 
 
-def _to_device(array: np.ndarray, chosen: slice, scale: float, device: torch.device) -> Tensor:
+def _to_device(array: np.ndarray, scale: float, device: torch.device) -> Tensor:
     """Slices in model scale, (N, 1, H, W)."""
-    return torch.from_numpy(array[chosen] / np.float32(scale))[:, None].to(device)
+    return torch.from_numpy(array / np.float32(scale))[:, None].to(device)

@@ -18,21 +18,22 @@ RECOVERY = 0.32
 """TR / T1 before the agent: 0.45 s over 1.4 s, between grey and white matter at 3 T (`anatomy`, `phantom`)."""
 DARKEST = 0.05
 """Model scale: a pre-dose image that is darker tells no proton density."""
-HEADROOM = 1.5
-"""The equilibrium signal is at least this multiple of the low-dose image: what is brighter after a fraction of the dose
-than the pre-dose image and RECOVERY allow was dark for its long T1, and its equilibrium lies higher."""
 SATURATED = 0.03
 """Share of the equilibrium signal that is still missing where the equation gives way to its tangent: beyond, noise
 in the images would decide."""
 
 
 def equilibrium_signal(predose: Tensor, lowdose: Tensor) -> Tensor:
-    """M = x_P / (1 - exp(-RECOVERY)), the signal that no dose of agent exceeds, (N, 1, H, W).
+    """M, the signal that no dose of agent exceeds, (N, 1, H, W): x_P / (1 - exp(-RECOVERY)) or more.
+
+    At least x_P + (x_L - x_P) / DOSE_FRACTION, what a signal linear in the dose would rise to: tissue that a fraction
+    of the dose brightens so much was dark for its long T1, and its equilibrium lies higher than RECOVERY says.
 
     Args:
         predose, lowdose: (N, 1, H, W), model scale, at least 0, free of noise at best.
     """
-    return torch.maximum(predose.clamp_min(DARKEST) / (1 - math.exp(-RECOVERY)), HEADROOM * lowdose)
+    linear = predose + (lowdose - predose) / DOSE_FRACTION
+    return torch.maximum(predose.clamp_min(DARKEST) / (1 - math.exp(-RECOVERY)), linear)
 
 
 def signal_equation(

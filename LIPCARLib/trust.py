@@ -3,8 +3,8 @@
 The residual F(xbar) - x_L at the prior holds noise, the forward operator's own error, and what the prior got wrong. Its
 size cannot tell the third from the first two, its spatial structure can: noise averages out over a region, an error of
 the prior does not. So the residual is looked at in bands of spatial frequency, and what F was measured to leave at the
-true image is known from the model's card. Coarse scales are judged by the signal equation, which is as near to the
-truth as F on bodies like those of the training and nearer on others; so is what surely enhances, at all scales.
+true image is known from the model's card. The signal equation judges everywhere, at all but the finest scales, and at
+all of them where tissue surely enhances: it shares no error with the prior, as F does, and knows no body from another.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ WIDTHS = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations in pixels of the Gaussians between which the bands lie: five bands, finest first."""
 FINEST = 1
 """Bands below this one hold edges that a shift of half a pixel moves; they say nothing about the prior."""
-REGION = 4.0
+REGION = 1.0
 """Standard deviation in pixels of the Gaussian below whose frequencies the data are always believed."""
+GAIN_REGION = 16.0
+"""The same, below which they are not where a receiver gain was found: tissue that enhances alike looks like a gain."""
 COARSE_LIMIT = 0.03
 """Model scale: a forward operator that is off by more in the two coarsest bands (0.020 for vnet-predose, 0.073 for
 vnet-lowdose, which cannot see what the agent changed) is no judge of regions: believing it always raised the body RMSE
@@ -40,14 +42,17 @@ FLOOR_FACTOR = 1.5
 the noise floor (the mean of noise in air is 0.89 of it)."""
 ENHANCEMENT_WIDTH = 2.0
 """Pixels: what enhances is looked for in averages over this."""
-SIGNIFICANCE = 3.0
+SIGNIFICANCE = 2.0
 """In standard deviations of the noise."""
-MISPLACED = 0.75
+MISPLACED = 0.4
 """Pixels: what the edges of the pre-dose image would show if it lay so far beside the low-dose image is no enhancement
 either. Without this, the rims of scalp and skull of three of the 24 held-out heads passed for it."""
-RULE_ALPHA = 0.008
+RULE_ALPHA = 0.2
+"""alpha of a rule, in standard deviations of the noise: what is flattened is as large as what noise does."""
+LEAST_NOISE = 0.008
+"""Model scale: alpha takes at least this noise for granted."""
 FINE_WEIGHT = 0.2
-"""Of the data term at fine scales where the trust is complete: as alpha 0.04 there."""
+"""Of F's data term at fine scales where the trust is complete."""
 DENOISING = 0.75
 """Weight of the total variation that takes the noise out of an image, in standard deviations of that noise."""
 DENOISING_ITERATIONS = 50
@@ -61,11 +66,11 @@ class Rule:
 
     Attributes:
         description: what it does, for help texts.
-        gate: fine scales of the data count as far as the residual at the prior exceeds what is expected.
-        coarse: what judges coarse scales, which then always count: "signal" for the signal equation where there is a
-            pre-dose image, "learned" for F if it is right there (COARSE_LIMIT), None for neither.
-        enhancing: where there is a pre-dose image, all scales count in full where tissue is seen to enhance: by the
-            signal equation.
+        gate: F counts as far as the residual at the prior exceeds what is expected.
+        judge: what the data are always compared with, at scales above REGION: "signal" for the signal equation where
+            there is a pre-dose image, "learned" for F if it is right at coarse scales (COARSE_LIMIT), None for neither.
+        enhancing: where the signal equation judges, all scales count once more where tissue is seen to enhance.
+        aligned: the signal equation looks at the pre-dose image where the low-dose image has it, to a part of a pixel.
         on_body: air keeps the prior's values, which takes the offset away that GenTV does not see.
         denoise: the noise that the prior left in its guess is taken out of it; GenTV would keep it.
         discrepancy: alpha is the largest of a path at which the residual's size is what is expected (Morozov).
@@ -73,8 +78,9 @@ class Rule:
 
     description: str
     gate: bool = True
-    coarse: str | None = "signal"
+    judge: str | None = "signal"
     enhancing: bool = True
+    aligned: bool = True
     on_body: bool = True
     denoise: bool = True
     discrepancy: bool = False
@@ -82,22 +88,19 @@ class Rule:
 
 RULES = {
     "auto": Rule(
-        "a denoised prior; the data count at coarse scales, at all scales where tissue enhances, and at fine ones as "
-        "far as they contradict the prior"
+        "a denoised prior; the signal equation judges, most where tissue enhances, and the network where the data "
+        "contradict the prior"
     ),
-    "noisy-prior": Rule("the same around the prior as it is", denoise=False),
+    "noisy-prior": Rule("auto around the prior as it is", denoise=False),
     "auto-with-air": Rule("auto, air included", on_body=False),
+    "unaligned": Rule("auto with the pre-dose image where it was acquired", aligned=False),
     "even": Rule("auto without regard to what enhances", enhancing=False),
-    "regional": Rule("coarse scales only", gate=False, enhancing=False),
-    "gated": Rule("fine scales only, as far as they contradict the prior", coarse=None, enhancing=False),
-    "learned": Rule("even, but coarse scales judged by the network too", coarse="learned", enhancing=False),
-    "denoised": Rule("the denoised prior alone, no data", gate=False, coarse=None, enhancing=False),
+    "ungated": Rule("auto without the network", gate=False),
+    "gated": Rule("the network alone, where the data contradict the prior", judge=None),
+    "learned": Rule("the network in the signal equation's place", judge="learned"),
+    "denoised": Rule("the denoised prior alone, no data", gate=False, judge=None),
     "discrepancy": Rule(
-        "a denoised prior; the discrepancy principle over a path of alphas",
-        gate=False,
-        coarse=None,
-        enhancing=False,
-        discrepancy=True,
+        "a denoised prior; the discrepancy principle over a path of alphas", gate=False, judge=None, discrepancy=True
     ),
 }
 AUTO = "auto"
@@ -215,11 +218,11 @@ def denoised(image: Tensor, inside: Tensor) -> Tensor:
     return GenTV(torch.zeros_like(image)).prox(image, weight, 0.0, DENOISING_ITERATIONS)
 
 
-def coarse_judge(rule: Rule, operator_error: Tensor, predose: Tensor | None) -> str | None:
-    """Which operator judges coarse scales of these slices, "signal", "learned" or None."""
-    if rule.coarse == "signal":
+def judge(rule: Rule, operator_error: Tensor, predose: Tensor | None) -> str | None:
+    """Which operator always judges these slices, "signal", "learned" or None."""
+    if rule.judge == "signal":
         return None if predose is None else "signal"
-    return rule.coarse if operator_error[-2:].sum() <= COARSE_LIMIT**2 else None
+    return rule.judge if operator_error[-2:].sum() <= COARSE_LIMIT**2 else None
 
 
 def enhancing(lowdose: Tensor, predose: Tensor, inside: Tensor, noise: float) -> Tensor:
@@ -249,15 +252,19 @@ def enhancing(lowdose: Tensor, predose: Tensor, inside: Tensor, noise: float) ->
     return filtered(sure, gaussian(height, width, 1.0, lowdose.device)).clamp(0, 1) * inside
 
 
-def data_weights(trust: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The data term's weights at each spatial frequency, fine and coarse, (N, 1, H, W // 2 + 1), each 0 to 1.
+def scale_weights(height: int, width: int, device: torch.device, gain: float) -> Tensor:
+    """The judge's weight at each spatial frequency, (1, 1, H, W // 2 + 1), 0 to 1.
 
-    Fine: FINE_WEIGHT trust, as far as the prior is contradicted. Coarse: (1 - trust) G, G the Gaussian of REGION
-    pixels: there noise has averaged out, and a correction amplifies little of it.
+    The Gaussian of REGION pixels: noise of single pixels would be magnified most. Where a gain was found and undone,
+    less the Gaussian of GAIN_REGION.
+
+    Args:
+        gain: of the pre-dose image, 1 where none was found.
     """
-    trust = trust.view(-1, 1, 1, 1)
-    fine = (FINE_WEIGHT * trust).expand(-1, 1, height, width // 2 + 1)
-    return fine, (1 - trust) * gaussian(height, width, REGION, trust.device)
+    weight = gaussian(height, width, REGION, device)
+    if gain != 1:
+        weight = weight - gaussian(height, width, GAIN_REGION, device)
+    return weight[None, None]
 
 
 def operator_error(manifest: Mapping[str, Any]) -> list[float]:
