@@ -347,7 +347,8 @@ def _solve_batch(
             lowdose = torch.lerp(aligned, lowdose, dose_ratio).clamp_min(0)
     with torch.no_grad():
         xbar = model.prior(lowdose, predose)
-    yield 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
+    begun = 1 / (3 * iterations)  # a forward pass takes about a third of an evaluation with its gradient
+    yield begun
     trust, budget = torch.ones(len(lowdose), device=device), iterations
     steps: Solver
     if alpha in RULES:
@@ -365,7 +366,7 @@ def _solve_batch(
     for step in steps:
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
-        yield min(1.0, int(step.network_evaluations.max()) / budget)
+        yield max(begun, min(1.0, int(step.network_evaluations.max()) / budget))
     difference = None
     if data_consistency:
         with torch.no_grad():

@@ -47,7 +47,7 @@ SIGNIFICANCE = 2.0
 MISPLACED = 0.4
 """Pixels: what the edges of the pre-dose image would show if it lay so far beside the low-dose image is no enhancement
 either. Without this, the rims of scalp and skull of three of the 24 held-out heads passed for it."""
-RULE_ALPHA = 0.2
+RULE_ALPHA = 0.18
 """alpha of a rule, in standard deviations of the noise: what is flattened is as large as what noise does."""
 LEAST_NOISE = 0.008
 """Model scale: alpha takes at least this noise for granted."""

@@ -84,22 +84,25 @@ def test_trust_rises_with_the_error_of_the_prior() -> None:
     assert levels == sorted(levels) and levels[-1] > 0.9
 
 
-def test_weights_pass_from_coarse_to_fine_scales_with_trust() -> None:
-    fine, coarse = trust.data_weights(torch.tensor([0.0, 0.5, 1.0]), 32, 48)
-    assert fine.shape == coarse.shape == (3, 1, 32, 25)
-    for weight in (fine, coarse):
+def test_the_judge_sees_all_but_the_finest_scales_and_no_gain_that_was_undone() -> None:
+    usual, undone = (trust.scale_weights(128, 96, torch.device("cpu"), gain) for gain in (1.0, 1.05))
+    assert usual.shape == undone.shape == (1, 1, 128, 49)
+    for weight in (usual, undone):
         assert weight.min() >= 0 and weight.max() <= 1
-    assert not fine[0].any() and coarse[0, 0, 0, 0] == 1  # the mean always counts
-    assert torch.allclose(fine[2], torch.tensor(trust.FINE_WEIGHT)) and not coarse[2].any()
+    assert usual[0, 0, 0, 0] == 1 and undone[0, 0, 0, 0] == 0
+    assert usual[0, 0, 64, 48] < 0.01
+    # A region of 30 pixels is seen nearly in full either way, one of the image's size only where no gain was undone.
+    assert usual[0, 0, 8, 0] > 0.9 and undone[0, 0, 8, 0] > 0.8
+    assert usual[0, 0, 1, 0] > 0.99 and undone[0, 0, 1, 0] < 0.5
 
 
-def test_who_judges_coarse_scales() -> None:
+def test_who_judges() -> None:
     right, wrong, predose = torch.full((5,), 1e-4), torch.full((5,), 1e-2), torch.ones(1, 1, 8, 8)
-    assert trust.coarse_judge(trust.RULES["auto"], wrong, predose) == "signal"
-    assert trust.coarse_judge(trust.RULES["auto"], right, None) is None
-    assert trust.coarse_judge(trust.RULES["learned"], right, None) == "learned"
-    assert trust.coarse_judge(trust.RULES["learned"], wrong, predose) is None
-    assert trust.coarse_judge(trust.RULES["gated"], right, predose) is None
+    assert trust.judge(trust.RULES["auto"], wrong, predose) == "signal"
+    assert trust.judge(trust.RULES["auto"], right, None) is None
+    assert trust.judge(trust.RULES["learned"], right, None) == "learned"
+    assert trust.judge(trust.RULES["learned"], wrong, predose) is None
+    assert trust.judge(trust.RULES["gated"], right, predose) is None
 
 
 # What enhances
@@ -117,12 +120,12 @@ def test_what_enhances_is_found_and_noise_and_gain_are_not() -> None:
     found = trust.enhancing(low, pre, everywhere(low), sigma)
     assert found.min() >= 0 and found.max() <= 1
     assert found[0, :, 44:56, 44:56].min() > 0.9
-    assert found[0, :, :30].max() < 0.2 and found[0, :, :30].mean() < 0.01
+    assert found[0, :, :30].max() < 0.5 and found[0, :, :30].mean() < 0.01
     assert found[1].mean() < 0.01 and found[2].mean() < 0.01
-    # An edge that lies half a pixel beside its place shows nothing, however bright; a tumor in it does.
+    # An edge that lies a quarter of a pixel beside its place shows nothing, however bright; a tumor in it does.
     edge = torch.zeros_like(predose)
     edge[..., 30:] = 0.6
-    beside = 0.5 * (edge + torch.roll(edge, -1, -1))
+    beside = (3 * edge + torch.roll(edge, -1, -1)) / 4
     assert trust.enhancing(beside, edge, everywhere(low), 0.002)[..., 20:40].max() < 0.05
     assert trust.enhancing(beside + change, edge, everywhere(low), 0.002)[0, :, 44:56, 44:56].min() > 0.9
     # Twice the noise, less of it is sure; outside the body nothing is.
@@ -236,7 +239,7 @@ def test_prox_on_a_support_beats_its_neighbors() -> None:
 
 
 def test_weighted_data_term_has_the_right_gradient() -> None:
-    weight = sum(trust.data_weights(torch.tensor([0.2, 0.7]), 48, 48))
+    weight = trust.scale_weights(48, 48, torch.device("cpu"), 1.1).repeat(2, 1, 1, 1)
     local = torch.rand(2, 1, 48, 48)
     objective, xbar, _ = problem(weight=weight, local_weight=local)
     objective.lowdose, objective.weight = objective.lowdose.double(), weight.double()
@@ -304,6 +307,19 @@ def test_noise_is_found_with_and_without_background(background: bool) -> None:
     # A mask's ragged edge leaves a few pixels that are not zero: they are no measure of noise.
     image[:, 20, ::7] = 1
     assert noise_deviation(image) == pytest.approx(10, rel=0.05)
+
+
+def test_noise_of_a_masked_image_that_was_interpolated() -> None:
+    """Zeros in k-space make neighbors alike, and ring a little into the masked background."""
+    y, x = np.abs(np.mgrid[:192, :192] - 96)
+    body = np.clip((70 - np.hypot(y, x)) / 3, 0, 1)
+    image = body * (500 + np.random.default_rng(3).normal(0, 40, (3, 192, 192)))
+    spectrum = np.fft.rfft2(image)
+    spectrum[:, 72:-72] = 0
+    spectrum[:, :, 72:] = 0
+    image = np.maximum(np.fft.irfft2(spectrum, s=(192, 192)), 0).astype(np.float32)
+    kept = 144 / 192  # of the deviation: the root of the share of frequencies
+    assert noise_deviation(image) == pytest.approx(40 * kept, rel=0.2)
 
 
 def test_kinship_knows_a_subject_from_another() -> None:
