@@ -60,7 +60,7 @@ class Examination:
         scale: positive; images divided by it are in the common scale. From the low-dose image alone, so that
             a model with and one without a pre-dose image see the same scale (see `foreground_scale`).
         noise_floor: of the low-dose image, in its units (see `noise_floor`).
-        noise: its noise's standard deviation, in its units (see `noise_deviation`).
+        noise: its noise's standard deviation, in its units, by the pre-dose image too (see `noise_deviation`).
         predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
             `shift_between`).
         predose_gain: what the pre-dose image was multiplied by, 1 where it was left alone (see `gain_ratio`).
@@ -169,7 +169,7 @@ class Examination:
             axis,
             foreground_scale(arrays["lowdose"]),
             noise_floor(arrays["lowdose"]),
-            noise_deviation(arrays["lowdose"]),
+            noise_deviation(arrays["lowdose"], arrays.get("predose")),
             shift,
             gain,
             rest,

@@ -230,6 +230,7 @@ def reconstruct(
         "scale": examination.scale,
         "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
         "predose_gain": examination.predose_gain,
+        "predose_rest": " ".join(f"{pixels:.2f}" for pixels in examination.predose_rest),
         "noise_floor": floor,
         "slice_axis": examination.slice_axis,
         "slices": f"{examination.first_slice + 1}-{examination.first_slice + total} of {examination.slices_in_all}",

@@ -309,6 +309,18 @@ def test_noise_is_found_with_and_without_background(background: bool) -> None:
     assert noise_deviation(image) == pytest.approx(10, rel=0.05)
 
 
+def test_texture_that_both_images_share_is_no_noise() -> None:
+    rng = np.random.default_rng(4)
+    texture = np.zeros((3, 128, 128))
+    texture[:, 30:100, 30:100] = rng.uniform(200, 400, (3, 70, 70))
+    low, pre = (
+        np.hypot(texture + rng.normal(0, 10, texture.shape), rng.normal(0, 10, texture.shape)).astype(np.float32)
+        for _ in range(2)
+    )
+    assert noise_deviation(low) > 40
+    assert noise_deviation(low, pre) == pytest.approx(10 * 2**0.5, rel=0.1)
+
+
 def test_noise_of_a_masked_image_that_was_interpolated() -> None:
     """Zeros in k-space make neighbors alike, and ring a little into the masked background."""
     y, x = np.abs(np.mgrid[:192, :192] - 96)
