@@ -208,7 +208,7 @@ def _enhance(
         write_files({**files, **series}, {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()})
     out.print(
         f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
-        f"model {model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} network "
+        f"model {model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} operator "
         "evaluations a slice.",
         highlight=False,
         soft_wrap=True,
