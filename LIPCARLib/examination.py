@@ -66,6 +66,8 @@ class Examination:
         predose_gain: what the pre-dose image was multiplied by, 1 where it was left alone (see `gain_ratio`).
         predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
             the networks mind; (0, 0) where it was moved or none was told.
+        predose_doubtful: the pre-dose image may show something else, or moved tissue (see `kinship`): what it says of
+            single pixels is not to be relied on.
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
     """
@@ -81,6 +83,7 @@ class Examination:
     predose_shift: tuple[float, float]
     predose_gain: float
     predose_rest: tuple[float, float]
+    predose_doubtful: bool
     notices: tuple[str, ...]
     first_slice: int
     slices_in_all: int
@@ -151,12 +154,13 @@ class Examination:
             arrays[role] = _slices_first(image, axis)
         _check_distinct(arrays, names)
         _note_small(arrays["lowdose"], notices)
-        gain, shift, rest = 1.0, (0.0, 0.0), (0.0, 0.0)
+        gain, shift, rest, related = 1.0, (0.0, 0.0), (0.0, 0.0), None
         if "predose" in arrays and match_predose:
             shift, rest = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
             if any(shift):
                 arrays["predose"] = move(arrays["predose"], shift)
-            if _note_unrelated(arrays["predose"], arrays["lowdose"], notices):
+            related = _note_kinship(arrays["predose"], arrays["lowdose"], notices)
+            if related is not None and related < KINSHIP:
                 del arrays["predose"]
         if "predose" in arrays:
             gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_predose)
@@ -173,6 +177,7 @@ class Examination:
             shift,
             gain,
             rest,
+            related is not None and related < KINSHIP_DOUBT,
             tuple(notices),
             0,
             len(arrays["lowdose"]),
@@ -397,23 +402,23 @@ def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list
     return gain
 
 
-def _note_unrelated(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> bool:
-    """Whether the pre-dose image shows something else; says so, also where that is in doubt."""
+def _note_kinship(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> float | None:
+    """How alike the two are; says where the pre-dose image shows something else, and where that is in doubt."""
     found = kinship(predose, lowdose)
     if found is None or found >= KINSHIP_DOUBT:
-        return False
+        return found
     words = f"The structures of the pre-dose and the low-dose image have a correlation of {found:.2f}"
     if found >= KINSHIP:
         notices.append(
             f"{words}; images of one patient at rest have more than {KINSHIP_DOUBT}. Check that the pre-dose image is "
             "of this patient, and register it if the patient was moved."
         )
-        return False
-    notices.append(
-        f"{words}: the pre-dose image shows something else and was left out. Check that it is of this patient, and "
-        "register it if the patient was moved."
-    )
-    return True
+    else:
+        notices.append(
+            f"{words}: the pre-dose image shows something else and was left out. Check that it is of this patient, and "
+            "register it if the patient was moved."
+        )
+    return found
 
 
 def _note_shift(

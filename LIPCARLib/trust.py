@@ -218,10 +218,15 @@ def denoised(image: Tensor, inside: Tensor) -> Tensor:
     return GenTV(torch.zeros_like(image)).prox(image, weight, 0.0, DENOISING_ITERATIONS)
 
 
-def judge(rule: Rule, operator_error: Tensor, predose: Tensor | None) -> str | None:
-    """Which operator always judges these slices, "signal", "learned" or None."""
+def judge(rule: Rule, operator_error: Tensor, reliable: bool) -> str | None:
+    """Which operator always judges these slices, "signal", "learned" or None.
+
+    Args:
+        operator_error: mean square of F's error in each band, (5,).
+        reliable: there is a pre-dose image that the signal equation may rely on pixel by pixel.
+    """
     if rule.judge == "signal":
-        return None if predose is None else "signal"
+        return "signal" if reliable else None
     return rule.judge if operator_error[-2:].sum() <= COARSE_LIMIT**2 else None
 
 

@@ -518,8 +518,10 @@ def test_a_strangers_predose_image_is_left_out() -> None:
     doubtful = Examination.from_images(low, similar)
     assert doubtful.predose is not None
     assert any("Check that the pre-dose image is of this patient" in notice for notice in doubtful.notices)
+    assert doubtful.predose_doubtful
     kept, left_out = Examination.from_images(low, pre), Examination.from_images(low, other)
     assert kept.predose is not None and not any("structures" in notice for notice in kept.notices)
+    assert not kept.predose_doubtful
     assert left_out.predose is None
     assert any("shows something else and was left out" in notice for notice in left_out.notices)
     assert Examination.from_images(low, other, match_predose=False).predose is not None

@@ -521,6 +521,16 @@ def test_the_signal_equation_puts_a_wrong_prior_right(examination: Examination, 
     assert errors[0] < -0.25 and errors[1] > -0.1 and errors[2] > -0.05
 
 
+def test_a_doubtful_predose_image_is_not_asked_pixel_by_pixel(examination: Examination, model: Model) -> None:
+    doubtful = replace(examination, predose_doubtful=True)
+    np.testing.assert_array_equal(
+        run(doubtful, model, alpha="auto").highdose, run(examination, model, alpha="gated").highdose
+    )
+    assert (
+        np.abs(run(doubtful, model, alpha="auto").highdose - run(examination, model, alpha="auto").highdose).max() > 0
+    )
+
+
 # Dose
 
 

@@ -97,12 +97,12 @@ def test_the_judge_sees_all_but_the_finest_scales_and_no_gain_that_was_undone() 
 
 
 def test_who_judges() -> None:
-    right, wrong, predose = torch.full((5,), 1e-4), torch.full((5,), 1e-2), torch.ones(1, 1, 8, 8)
-    assert trust.judge(trust.RULES["auto"], wrong, predose) == "signal"
-    assert trust.judge(trust.RULES["auto"], right, None) is None
-    assert trust.judge(trust.RULES["learned"], right, None) == "learned"
-    assert trust.judge(trust.RULES["learned"], wrong, predose) is None
-    assert trust.judge(trust.RULES["gated"], right, predose) is None
+    right, wrong = torch.full((5,), 1e-4), torch.full((5,), 1e-2)
+    assert trust.judge(trust.RULES["auto"], wrong, True) == "signal"
+    assert trust.judge(trust.RULES["auto"], right, False) is None
+    assert trust.judge(trust.RULES["learned"], right, False) == "learned"
+    assert trust.judge(trust.RULES["learned"], wrong, True) is None
+    assert trust.judge(trust.RULES["gated"], right, True) is None
 
 
 # What enhances
