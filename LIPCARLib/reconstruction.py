@@ -356,8 +356,8 @@ def _solve_batch(
     if alpha in RULES:
         # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
         noise = examination.noise / scale * math.hypot(dose_ratio, 1 - dose_ratio), examination.noise_floor / scale
-        reliable = aligned is not None and not examination.predose_doubtful
-        session = _Session(lowdose, predose, aligned, noise[0], noise[1], examination.predose_gain, reliable)
+        doubtful = aligned is not None and examination.predose_doubtful
+        session = _Session(lowdose, predose, aligned, noise[0], noise[1], examination.predose_gain, doubtful)
         steps, trust, budget = _by_rule(
             RULES[str(alpha)], model, forward_operator, session, xbar, around_prior, iterations
         )
@@ -396,7 +396,7 @@ class _Session:
         aligned: the pre-dose image where the low-dose image has it.
         sigma, floor: the noise's standard deviation and the noise floor of either image.
         gain: what the pre-dose image was multiplied by.
-        reliable: there is a pre-dose image, and no doubt that it shows the same.
+        doubtful: there is a pre-dose image, and it may show something else.
     """
 
     lowdose: Tensor
@@ -405,7 +405,7 @@ class _Session:
     sigma: float
     floor: float
     gain: float
-    reliable: bool
+    doubtful: bool
 
 
 def _by_rule(
@@ -442,12 +442,12 @@ def _by_rule(
         path = continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations)
         return path, torch.ones(len(lowdose), device=lowdose.device), iterations * len(DISCREPANCY_ALPHAS)
     trust = torch.zeros(len(lowdose), device=lowdose.device)
-    if rule.gate:
+    if rule.gate and not session.doubtful:  # F looks at the pre-dose image too
         trust = fine_scale_trust(residual(start), inside, session.sigma, error)
     height, width = lowdose.shape[-2:]
     fine = (FINE_WEIGHT * trust).view(-1, 1, 1, 1).expand(-1, 1, height, width // 2 + 1)
     always = scale_weights(height, width, lowdose.device, session.gain)
-    judged_by = judge(rule, error, session.reliable)
+    judged_by = judge(rule, error, predose is not None and not session.doubtful)
     if judged_by == "signal":
         equation, images, local = _signal_equation(rule, session, inside)
         alone = Objective(equation, lowdose, regularizer, alpha, images, always.expand_as(fine), local)
