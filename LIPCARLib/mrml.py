@@ -248,7 +248,7 @@ def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) ->
     steps = max(len(values) for values in objective)
     padded = np.array([[*values, *[values[-1]] * (steps - len(values))] for values in objective])
     curves = {"mean": padded.mean(0), "lowest slice": padded.min(0), "highest slice": padded.max(0)}
-    axis = "network evaluations"
+    axis = "evaluations of the operator"
     columns = [_number_column(axis, range(1, steps + 1))]
     columns += [_number_column(name, values) for name, values in curves.items()]
     table = _referred_table(output, "objective", "objective", columns)

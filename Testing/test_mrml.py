@@ -434,9 +434,9 @@ def test_the_convergence_is_a_plot(scene: Any) -> None:
     table = chart.GetNthPlotSeriesNode(0).GetTableNode()
     columns = {
         name: slicer.util.arrayFromTableColumn(table, name).tolist()
-        for name in ("network evaluations", "mean", "lowest slice", "highest slice")
+        for name in ("evaluations of the operator", "mean", "lowest slice", "highest slice")
     }
-    assert columns["network evaluations"] == [1, 2, 3]
+    assert columns["evaluations of the operator"] == [1, 2, 3]
     assert columns["mean"] == [8, 5.5, 5]
     assert columns["lowest slice"] == [7, 5, 4]
     assert columns["highest slice"] == [9, 6, 6]
