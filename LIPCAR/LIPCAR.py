@@ -46,7 +46,7 @@ from LIPCARLib.resources import RESOURCES  # noqa: E402
 
 AUTOMATIC = "automatic"
 ALPHA_AUTO = "auto"
-"""LIPCARLib.trust.AUTO, written out: that module imports torch, without which the panel must open."""
+"""LIPCARLib.inverse.alpha.AUTO, written out: that module imports torch, without which the panel must open."""
 ALPHA_RANGE = (1e-4, 1e-1)
 SLIDER_STEPS = 100
 """Positions of the alpha slider for a factor of ten."""
@@ -287,7 +287,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def updateModels(self):
         """The shipped models, and the folder that is chosen if one is, each with its card as tooltip."""
-        from LIPCARLib.manifest import list_models, read_manifest
+        from LIPCARLib.inverse import list_models, read_manifest
 
         chosen = self._parameterNode.model
         models = [AUTOMATIC, *(entry.name for entry in list_models())]
@@ -318,7 +318,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addModel(folder)
 
     def addModel(self, folder):
-        from LIPCARLib.manifest import read_manifest
+        from LIPCARLib.inverse import read_manifest
 
         try:
             read_manifest(folder)
@@ -332,7 +332,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         devices = [("auto", _("Automatic")), ("cpu", _("Processor (cpu)")), ("cuda", _("NVIDIA GPU (cuda)"))]
         devices += [("mps", _("Apple GPU (mps)"))]
         if "torch" in sys.modules:
-            from LIPCARLib.devices import available_devices
+            from LIPCARLib.inverse import available_devices
 
             found = available_devices()
             devices = [("auto", _("Automatic: {name}").format(name=found[0][1])), *found]
@@ -365,7 +365,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.logic.isRunning():
             self._checkTimer.start()  # later
             return
-        from LIPCARLib.mrml import grid_differences
+        from LIPCARLib.slicer.mrml import grid_differences
 
         try:
             examination = self.examination()
@@ -395,7 +395,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return " ".join((*parts, *examination.notices))
 
     def onResampleButton(self):
-        from LIPCARLib.mrml import grid_differences, resampled
+        from LIPCARLib.slicer.mrml import grid_differences, resampled
 
         node = self._parameterNode
         try:
@@ -409,7 +409,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def missingForApply(self):
         """What keeps Apply from running, as sentences."""
-        from LIPCARLib.manifest import list_models
+        from LIPCARLib.inverse import list_models
 
         node = self._parameterNode
         if node is None or node.lowdoseVolume is None:
@@ -479,7 +479,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except LIPCARError as error:
             self.onError(error)
             return
-        from LIPCARLib.views import slice_on_screen
+        from LIPCARLib.slicer.views import slice_on_screen
 
         shown = slice_on_screen(node.lowdoseVolume, examination.slice_axis)
         options = {**self.options(), "slices": (shown, shown + 1), "extras": [], "isPreview": True}
@@ -559,7 +559,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def updateResults(self):
         """The output volume's own record says what there is to show, after the scene was reloaded too."""
-        from LIPCARLib.mrml import provenance_of, related
+        from LIPCARLib.slicer.mrml import provenance_of, related
 
         output = self._parameterNode.outputVolume if self._parameterNode else None
         made = provenance_of(output) if output else {}
@@ -570,8 +570,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.resultLabel.text = text.format(name=output.GetName(), **made) if made else _("No result yet.")
 
     def onCompareButton(self):
-        from LIPCARLib.mrml import related
-        from LIPCARLib.views import show_side_by_side
+        from LIPCARLib.slicer.mrml import related
+        from LIPCARLib.slicer.views import show_side_by_side
 
         output = self._parameterNode.outputVolume
         roles = ("predose", _("Pre-dose")), ("lowdose", _("Low-dose")), ("prior", _("Prior"))
@@ -581,12 +581,12 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         show_side_by_side([(label, volume) for label, volume in images if volume], output, axis)
 
     def onConvergenceButton(self):
-        from LIPCARLib.mrml import related
+        from LIPCARLib.slicer.mrml import related
 
         slicer.modules.plots.logic().ShowChartInLayout(related(self._parameterNode.outputVolume, "convergence"))
 
     def onMetricsButton(self):
-        from LIPCARLib.mrml import related
+        from LIPCARLib.slicer.mrml import related
 
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpTableView)
         selection = slicer.app.applicationLogic().GetSelectionNode()
@@ -608,7 +608,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 def modelCard(name):
     """A model's card in a few lines, for a tooltip."""
-    from LIPCARLib.manifest import read_manifest
+    from LIPCARLib.inverse import read_manifest
 
     if name == AUTOMATIC:
         return _("The shipped model for examinations with or without a pre-dose volume, whichever is given.")
@@ -701,7 +701,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         Raises LIPCARError where they do not fit.
         """
-        from LIPCARLib.mrml import examination_of
+        from LIPCARLib.slicer.mrml import examination_of
 
         volumes = lowdoseVolume, predoseVolume, highdoseVolume
         key = [matchPredose, *(stateOf(volume) for volume in volumes)]
@@ -751,7 +751,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Begin a computation that the event loop carries on, and return.
 
         :param outputVolume: a node to update; None for a new one.
-        :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.trust.
+        :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.inverse.alpha.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
@@ -773,9 +773,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(_("The output volume is one of the inputs. Choose another one."))
         if self.missingPackages():
             raise LIPCARError(HOW_TO_GET[self.missingPackages()[0]])
-        from LIPCARLib.manifest import default_model
-        from LIPCARLib.model import load_model
-        from LIPCARLib.reconstruction import reconstruct
+        from LIPCARLib.inverse import default_model, load_model, reconstruct
 
         whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
         examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
@@ -806,9 +804,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _delivered(self, steps, examination, volumes, outputVolume, extras, isPreview):
         """The engine's progress, step by step; at the end the result goes into the scene in one go and is returned."""
-        from LIPCARLib.evaluation import examination_metrics
-        from LIPCARLib.mrml import add_convergence, add_metrics, add_volumes
-        from LIPCARLib.reconstruction import Progress, mapped
+        from LIPCARLib.inverse import Progress, mapped
+        from LIPCARLib.slicer.mrml import add_convergence, add_metrics, add_volumes
+        from LIPCARLib.study import examination_metrics
 
         result = yield from steps
         self.lastResult = result
@@ -828,9 +826,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def exportDicom(self, outputVolume, parentFolder):
         """Write a result as a DICOM MR series into a new folder there, which is returned."""
-        from LIPCARLib.dicom import new_folder, series_files
-        from LIPCARLib.images import write_files
-        from LIPCARLib.mrml import dicom_header, image_of, provenance_of, related
+        from LIPCARLib.imaging import new_folder, series_files, write_files
+        from LIPCARLib.slicer.mrml import dicom_header, image_of, provenance_of, related
 
         provenance = provenance_of(outputVolume)
         if not provenance:

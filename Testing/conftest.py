@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from LIPCARLib.examination import Examination
-from LIPCARLib.model import Model, load_model, save_model
-from LIPCARLib.networks import VNet
-from LIPCARLib.phantom import simulate
-from LIPCARLib.trust import WIDTHS
+from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.inverse.alpha import WIDTHS
+from LIPCARLib.inverse.model import Model, load_model, save_model
+from LIPCARLib.inverse.networks import VNet
+from LIPCARLib.simulation.phantom import simulate
 
 MakeNetwork = Callable[..., VNet]
 ROLES = ("predose", "lowdose", "highdose")

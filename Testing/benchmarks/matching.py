@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from LIPCARLib.cohort import Subject, read_subject
-from LIPCARLib.examination import Examination
-from LIPCARLib.matching import gain_ratio, shift_between
-from LIPCARLib.model import Model, load_model
-from LIPCARLib.phantom import Tissue
+from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.imaging.registration import gain_ratio, shift_between
+from LIPCARLib.inverse.model import Model, load_model
+from LIPCARLib.learning.cohort import Subject, read_subject
+from LIPCARLib.simulation.phantom import Tissue
 
 GAIN = np.float32(1.125)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from LIPCARLib.anatomy import Tissue
-from LIPCARLib.signal_model import spin_echo
+from LIPCARLib.physics.signal_model import spin_echo
+from LIPCARLib.simulation.anatomy import Tissue
 
 SIZE, SLICES = 256, 4
 SCALE = 1000.0

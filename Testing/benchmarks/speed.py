@@ -16,13 +16,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from LIPCARLib.devices import choose_device, describe
-from LIPCARLib.examination import Examination
-from LIPCARLib.manifest import default_model
-from LIPCARLib.model import Model, load_model
-from LIPCARLib.phantom import simulate
-from LIPCARLib.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
-from LIPCARLib.regularizers import GenTV
+from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.inverse.devices import choose_device, describe
+from LIPCARLib.inverse.manifest import default_model
+from LIPCARLib.inverse.model import Model, load_model
+from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
+from LIPCARLib.inverse.regularizers import GenTV
+from LIPCARLib.simulation.phantom import simulate
 
 
 def examination(slices: int) -> Examination:

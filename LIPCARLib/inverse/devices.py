@@ -1,0 +1,83 @@
+"""Where to compute and how many slices at once: the one place that looks at processors and their free memory."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import LIPCARError
+
+BYTES_PER_PIXEL = 2000
+"""Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch. Measured as resident
+set on a CPU: 1.6 to 1.85 kB for batches of 1 to 8 slices."""
+CPU_PIXELS = 256 * 256
+"""One slice of that size at a time: batches of 2 and 4 were no faster on 2 cores (7.3 and 7.5 to 7.7 s against 7.5 to
+7.9 s for the sample), and a step of one slice takes a quarter of the time, which a panel that waits for it shows."""
+GPU_PIXELS = 64 * 256 * 256
+FREE_SHARE = 0.6
+"""Of the free memory: other programs (Slicer's own rendering among them) need some too."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        LIPCARError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        available = ", ".join(["auto", *(found for found, _ in available_devices())])
+        raise LIPCARError(f"The device '{name}' cannot be used here. Available: {available}.") from error
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in a user's words: "NVIDIA H200 (cuda:0)", "Apple GPU (mps)", "CPU, 2 threads"."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
+    if device.type == "mps":
+        return "Apple GPU (mps)"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def available_devices() -> list[tuple[str, str]]:
+    """Name and words of every device there is, what "auto" takes first."""
+    found = [(f"cuda:{i}", f"{torch.cuda.get_device_name(i)} (cuda:{i})") for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(("mps", describe(torch.device("mps"))))
+    return [*found, ("cpu", describe(torch.device("cpu")))]
+
+
+def batch_size(device: torch.device, height: int, width: int) -> int:
+    """How many slices of height x width to solve at once; at least one. The result does not depend on it."""
+    pixels = height * width
+    if device.type == "cuda":
+        most = min(GPU_PIXELS, FREE_SHARE * torch.cuda.mem_get_info(device)[0] / BYTES_PER_PIXEL)
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        most = min(GPU_PIXELS, FREE_SHARE * free / BYTES_PER_PIXEL)
+    else:
+        most = CPU_PIXELS
+    return max(1, int(most // pixels))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed for lack of memory, on whichever device."""
+    # CUDA has a class for it; MPS, the CPU on Linux and the CPU on Windows say it in words.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand cached device memory back after a failed allocation."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,112 @@
+"""Regularizers of the inverse problem: their value per slice and their proximal map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SMOOTHING = 1e-8
+"""Added under the square root of the total variation (authors' code), so that Adam has a gradient everywhere."""
+
+
+class GenTV:
+    """Generalized total variation: the isotropic total variation of x - reference (paper, equation 9).
+
+        R(x) = sum over pixels of sqrt(dx^2 + dy^2 + 1e-8),   (dx, dy) = forward differences of d = x - reference
+
+    with zero difference across the last row and column. It leaves the reference's own edges free and asks the
+    correction to be piecewise constant. A constant costs nothing, unless the correction has a support.
+
+    Args:
+        reference: (N, 1, H, W), the prior's image xbar in model scale.
+        support: (N, 1, H, W) boolean, where a correction is allowed: x equals the reference elsewhere, which is a
+            constraint like x >= 0 and handled by the proximal map. None for everywhere.
+    """
+
+    def __init__(self, reference: Tensor, support: Tensor | None = None) -> None:
+        self.reference = reference
+        self.support = support
+
+    def __getitem__(self, slices: Tensor) -> GenTV:
+        """The same regularizer for some slices of the batch, chosen by an index or boolean tensor."""
+        return GenTV(self.reference[slices], None if self.support is None else self.support[slices])
+
+    def value(self, x: Tensor) -> Tensor:
+        """R(x) per slice, (N,), for x of shape (N, 1, H, W). Differentiable."""
+        dx, dy = _differences(x - self.reference)
+        return (dx**2 + dy**2 + SMOOTHING).sqrt().flatten(1).sum(1)
+
+    def prox(self, x: Tensor, weight: float | Tensor, lower: float | None = None, iterations: int = 500) -> Tensor:
+        """argmin over u >= lower of  1/2 ||u - x||^2 + weight TV(u - reference),  (N, 1, H, W).
+
+        Off the support u is the reference. TV is R without its smoothing term. With weights of 0.006 and 0.06 the
+        minimizer of the smoothed problem was measured to lie within 8e-5 and 5e-4 rms of this one
+        (Testing/inverse/test_regularizers.py).
+
+        Args:
+            x: (N, 1, H, W).
+            weight: step length times alpha; a number or one value per slice, (N,). Zero gives the projection.
+            lower: the bound on u, usually 0; None for none.
+            iterations: of the dual method; none of them calls a network.
+        """
+        return self.prox_from(x, weight, self.cold_dual(x), lower, iterations)[0]
+
+    def cold_dual(self, x: Tensor) -> Tensor:
+        """The dual variable to start :meth:`prox_from` with when nothing better is known, (2, N, 1, H, W)."""
+        return x.new_zeros((2, *x.shape))
+
+    @torch.no_grad()
+    def prox_from(
+        self, x: Tensor, weight: float | Tensor, dual: Tensor, lower: float | None = None, iterations: int = 20
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`prox` started from the dual of an earlier, similar call; returns the image and the new dual.
+
+        Fast gradient projection on the dual (Beck & Teboulle, IEEE Trans. Image Process. 18(11), 2009), with the
+        constraints inside, on d = u - reference:  d(p) = max(x - reference - grad^T p, lower - reference), 0 off the
+        support, |p| <= weight at every pixel. Slices never mix, so a batch gives what its slices give alone. The dual
+        carries the weight, so the ascent step is 1/8 whatever the weight, and all work is done in place: on a CPU this
+        loop is bound by memory.
+        """
+        weight = torch.as_tensor(weight, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+        shifted = x - self.reference
+        floor = None if lower is None else lower - self.reference
+        support = None if self.support is None else self.support.to(x.dtype)
+        p, previous = dual.clone(), dual.clone()
+        d, length = torch.empty_like(shifted), torch.empty_like(shifted)
+        smallest = weight.clamp_min(torch.finfo(x.dtype).tiny)
+        momentum = 1.0
+        for _ in range(iterations):
+            _primal(shifted, p, floor, support, out=d)
+            _add_differences(p, d, 1 / 8)  # 8 bounds the squared norm of the difference operator
+            # Not linalg.vector_norm: over so short an axis it was measured 100 times slower on a CPU.
+            torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1]).sqrt_()
+            p.mul_(torch.div(weight, torch.maximum(length, smallest, out=length), out=length))
+            faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+            # `previous` becomes the extrapolated point and the two swap roles, which saves a buffer.
+            torch.lerp(previous, p, 1 + (momentum - 1) / faster, out=previous)
+            previous, p, momentum = p, previous, faster
+        return _primal(shifted, previous, floor, support, out=d) + self.reference, previous
+
+
+def _differences(d: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences along width and height, zero behind the last column and row."""
+    return F.pad(torch.diff(d, dim=-1), (0, 1)), F.pad(torch.diff(d, dim=-2), (0, 0, 0, 1))
+
+
+def _add_differences(p: Tensor, d: Tensor, factor: float) -> None:
+    """p += factor * grad d, in place."""
+    p[0][..., :, :-1].add_(d[..., :, 1:], alpha=factor).sub_(d[..., :, :-1], alpha=factor)
+    p[1][..., :-1, :].add_(d[..., 1:, :], alpha=factor).sub_(d[..., :-1, :], alpha=factor)
+
+
+def _primal(shifted: Tensor, p: Tensor, floor: Tensor | None, support: Tensor | None, out: Tensor) -> Tensor:
+    """max(shifted - grad^T p, floor), 0 off the support, into `out`."""
+    out.copy_(shifted)
+    out[..., :, :-1].add_(p[0][..., :, :-1])
+    out[..., :, 1:].sub_(p[0][..., :, :-1])
+    out[..., :-1, :].add_(p[1][..., :-1, :])
+    out[..., 1:, :].sub_(p[1][..., :-1, :])
+    if floor is not None:
+        torch.maximum(out, floor, out=out)
+    return out if support is None else out.mul_(support)

@@ -1,0 +1,582 @@
+"""The pipeline: the same voxels however it is driven, an honest progress, and errors a user can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from LIPCARLib.errors import LIPCARError
+from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.imaging.intensity import noise_floor
+from LIPCARLib.inverse import devices
+from LIPCARLib.inverse import reconstruction as reconstruction_module
+from LIPCARLib.inverse.alpha import RULES, WIDTHS, body
+from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_out_of_memory
+from LIPCARLib.inverse.model import Model
+from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
+from LIPCARLib.physics.signal_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
+
+IMAGES = dict[str, sitk.Image]
+
+
+def run(examination: Examination, model: Model, **options: object) -> Result:
+    """With the paper's objective, unless told otherwise."""
+    options = {"iterations": 5, "alpha": ALPHA, **options}
+    return complete(reconstruct(examination, model, device="cpu", **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def uneven() -> Examination:
+    """Noise of 5 x 21 x 35 voxels with a bright block: no side fits the network's stride."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(50, 400, (5, 21, 35)).astype(np.float32) for _ in range(2)]
+    arrays[0][1:4, 6:15, 8:20] += 500
+    return Examination.from_images(*(sitk.GetImageFromArray(a) for a in arrays), slice_axis=2)
+
+
+# Result
+
+
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_result_is_complete(solver: str, examination: Examination, model: Model) -> None:
+    result = run(examination, model, solver=solver)
+    for volume in (result.highdose, result.prior):
+        assert volume.shape == examination.lowdose.shape
+        assert volume.dtype == np.float32
+        assert np.isfinite(volume).all()
+        assert volume.min() >= 0
+    assert np.abs(result.highdose - result.prior).max() > 0.01 * examination.scale
+    assert len(result.objective) == len(result.residual_rms) == len(result.network_evaluations) == 3
+    assert all(values[-1] < values[0] for values in result.objective)
+    assert result.seconds > 0
+
+
+def test_prior_is_the_models(examination: Examination, model: Model) -> None:
+    low, pre = (
+        torch.from_numpy(a / np.float32(examination.scale))[:, None] for a in (examination.lowdose, examination.predose)
+    )
+    with torch.no_grad():
+        expected = model.prior(low, pre)[:, 0].numpy() * examination.scale
+    np.testing.assert_allclose(run(examination, model).prior, expected, atol=1e-4 * examination.scale)
+
+
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_reported_numbers_belong_to_the_result(solver: str, examination: Examination, model: Model) -> None:
+    result = run(examination, model, solver=solver, iterations=4, alpha=0.02)
+    x, xbar, low, pre = (
+        torch.from_numpy(a / np.float32(examination.scale))[:, None].double()
+        for a in (result.highdose, result.prior, examination.lowdose, examination.predose)
+    )
+    with torch.no_grad():
+        residual = model.double().forward_operator(x, pre) - low
+    d = (x - xbar)[:, 0].numpy()
+    dx = np.diff(d, axis=2, append=d[:, :, -1:])
+    dy = np.diff(d, axis=1, append=d[:, -1:])
+    variation = np.sqrt(dx**2 + dy**2 + 1e-8).sum((1, 2))
+    squared = residual.square().sum((1, 2, 3)).numpy()
+    np.testing.assert_allclose(result.residual_rms, np.sqrt(squared / residual[0].numel()), rtol=1e-3)
+    last = [values[-1] for values in result.objective]
+    np.testing.assert_allclose(last, 0.5 * squared + 0.02 * variation, rtol=1e-3)
+    steps = [len(values) for values in result.objective]
+    assert steps == result.network_evaluations
+    assert steps == ([5] * 3 if solver == "adam" else [4] * 3)
+
+
+def test_proximal_objective_never_rises(examination: Examination, model: Model) -> None:
+    for values in run(examination, model, iterations=8).objective:
+        assert len(values) > 2
+        assert (np.diff(values) <= 0).all()
+
+
+def test_one_evaluation_is_the_prior(examination: Examination, model: Model) -> None:
+    result = run(examination, model, iterations=1)
+    np.testing.assert_array_equal(result.highdose, result.prior)
+    assert result.network_evaluations == [1, 1, 1]
+
+
+def test_provenance_is_plain_and_complete(examination: Examination, model: Model) -> None:
+    provenance = run(examination, model, alpha=0.01, iterations=2).provenance
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert "not for diagnosis" in provenance["simulated"]
+    expected = {
+        "model": "random-predose",
+        "model_sha256": model.digest,
+        "predose_used": True,
+        "alpha": 0.01,
+        "solver": "proximal",
+        "iterations": 2,
+        "scale": examination.scale,
+        "slice_axis": 2,
+        "torch": torch.__version__,
+    }
+    assert {key: provenance[key] for key in expected} == expected
+
+
+# Invariances
+
+
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_batch_size_does_not_change_the_result(solver: str, examination: Examination, model: Model) -> None:
+    one, two, three = (run(examination, model, solver=solver, slices_at_once=n) for n in (1, 2, 3))
+    for other in (two, three):
+        difference = (other.highdose - one.highdose) / examination.scale
+        # Adam divides by the gradient's size: where that is all but zero, rounding alone decides the direction.
+        assert (np.abs(difference).max() if solver == "proximal" else difference.std()) < 1e-5
+        np.testing.assert_allclose(other.prior, one.prior, atol=1e-5 * examination.scale, rtol=0)
+        assert other.network_evaluations == one.network_evaluations
+        np.testing.assert_allclose(other.residual_rms, one.residual_rms, rtol=1e-4)
+
+
+def test_the_result_is_in_the_units_of_the_input(
+    phantom_images: IMAGES, examination: Examination, model: Model
+) -> None:
+    tenfold = Examination.from_images(phantom_images["lowdose"] * 10, phantom_images["predose"] * 10)
+    once, again = run(examination, model), run(tenfold, model)
+    assert tenfold.scale == pytest.approx(10 * examination.scale)
+    np.testing.assert_allclose(again.highdose, 10 * once.highdose, atol=1e-4 * tenfold.scale, rtol=0)
+    np.testing.assert_allclose(again.residual_rms, once.residual_rms, rtol=1e-3)
+
+
+def test_the_highdose_image_is_never_looked_at(examination: Examination, model: Model) -> None:
+    blind = run(replace(examination, highdose=None), model)
+    np.testing.assert_array_equal(blind.highdose, run(examination, model).highdose)
+
+
+def test_a_model_without_predose_input_ignores_the_image(examination: Examination, lowdose_model: Model) -> None:
+    without = run(replace(examination, predose=None), lowdose_model)
+    np.testing.assert_array_equal(without.highdose, run(examination, lowdose_model).highdose)
+    assert without.provenance["predose_used"] is False
+
+
+def test_large_alpha_returns_the_prior(examination: Examination, model: Model) -> None:
+    strict, loose = (run(examination, model, alpha=alpha, iterations=10) for alpha in (1e4, 1e-3))
+    for result, limit in ((strict, 1e-3), (loose, np.inf)):
+        d = (result.highdose - result.prior) / examination.scale
+        spread = d.std(axis=(1, 2))
+        assert (spread < limit).all()
+    assert (spread > 0.02).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_any_slicing_axis_and_odd_sizes(axis: int, uneven: Examination, model: Model) -> None:
+    volume = {role: uneven.to_image(getattr(uneven, role)) for role in ("lowdose", "predose")}
+    examination = Examination.from_images(volume["lowdose"], volume["predose"], slice_axis=axis)
+    result = run(examination, model, iterations=3)
+    assert result.highdose.shape == examination.lowdose.shape
+    assert examination.to_image(result.highdose).GetSize() == (35, 21, 5)
+    assert result.provenance["slice_axis"] == axis
+    one = run(examination.part(1, 3), model, iterations=3)
+    np.testing.assert_allclose(one.highdose, result.highdose[1:3], atol=1e-5 * examination.scale, rtol=0)
+    assert one.provenance["slices"] == f"2-3 of {len(examination.lowdose)}"
+    assert {**one.provenance, "slices": None} == {**result.provenance, "slices": None}
+
+
+def test_data_consistency_is_the_residual(examination: Examination, model: Model) -> None:
+    result = run(examination, model, iterations=3, data_consistency=True)
+    rms = np.sqrt(np.mean(np.square(result.data_consistency / examination.scale), axis=(1, 2)))
+    np.testing.assert_allclose(rms, result.residual_rms, rtol=1e-4)
+    plain = run(examination, model, iterations=3)
+    assert plain.data_consistency is None
+    assert plain.network_evaluations == result.network_evaluations
+    np.testing.assert_array_equal(plain.highdose, result.highdose)
+
+
+def test_two_dimensional_examination(uneven: Examination, model: Model) -> None:
+    flat = [sitk.GetImageFromArray(a[2]) for a in (uneven.lowdose, uneven.predose)]
+    result = run(Examination.from_images(*flat), model, iterations=2)
+    assert result.highdose.shape == (1, 21, 35)
+
+
+# Progress and cancelling
+
+
+@pytest.mark.parametrize("solver", list(SOLVERS))
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_progress_rises_to_one(solver: str, at_once: int, examination: Examination, model: Model) -> None:
+    reports: list[Progress] = []
+    result = complete(
+        reconstruct(examination, model, alpha=ALPHA, solver=solver, iterations=4, device="cpu", slices_at_once=at_once),
+        reports.append,
+    )
+    fractions = [r.fraction for r in reports]
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert (np.diff(fractions) >= 0).all()
+    assert len(set(fractions)) > len(result.objective) * 2
+    assert [r.slices_done for r in reports] == sorted(r.slices_done for r in reports)
+    assert reports[-1].slices_done == reports[-1].slices_total == 3
+    assert reports[0].seconds_left is None
+    assert all(r.seconds_left is not None and r.seconds_left >= 0 for r in reports[1:])
+    assert reports[-1].seconds_left == 0
+    assert {r.device for r in reports} == {describe(torch.device("cpu"))}
+
+
+def test_cancelling_at_any_step_leaves_nothing_behind(examination: Examination, model: Model) -> None:
+    arrays = (examination.lowdose, examination.predose, examination.highdose)
+    before = [a.copy() for a in arrays]
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    whole = run(examination, model, iterations=3, slices_at_once=2)
+    steps = 0
+    while True:
+        unfinished = reconstruct(examination, model, iterations=3, device="cpu", slices_at_once=2)
+        alive = all(next(unfinished, None) is not None for _ in range(steps))
+        unfinished.close()
+        assert next(unfinished, None) is None
+        if not alive:
+            break
+        steps += 1
+    assert steps > 8
+    for now, then in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    np.testing.assert_array_equal(run(examination, model, iterations=3, slices_at_once=2).highdose, whole.highdose)
+
+
+def test_two_interleaved_reconstructions_do_not_disturb_each_other(
+    examination: Examination, uneven: Examination, model: Model
+) -> None:
+    expected = [run(e, model, iterations=3) for e in (examination, uneven)]
+    running = [reconstruct(e, model, alpha=ALPHA, iterations=3, device="cpu") for e in (examination, uneven)]
+    for _ in range(3):
+        for one in running:
+            next(one)
+    for one, result in zip(running, expected, strict=True):
+        np.testing.assert_array_equal(complete(one).highdose, result.highdose)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": 0.0},
+        {"alpha": -1.0},
+        {"alpha": float("nan")},
+        {"alpha": float("inf")},
+        {"solver": "newton"},
+        {"solver": ""},
+        {"iterations": 0},
+        {"iterations": -3},
+        {"device": "abacus"},
+        {"device": "cuda:99"},
+        {"slices_at_once": -1},
+    ],
+)
+def test_bad_arguments_are_explained(options: dict[str, object], examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError) as error:
+        complete(reconstruct(examination, model, **{"device": "cpu", **options}))  # type: ignore[arg-type]
+    assert str(next(iter(options.values()))) in str(error.value)
+
+
+def test_missing_predose_image_is_explained(examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError, match="'random-predose' needs a pre-dose image"):
+        next(reconstruct(replace(examination, predose=None), model))
+
+
+def out_of_memory_above(most: int, model: Model, sizes: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    forward_operator = model.forward_operator
+
+    def limited(x: Tensor, predose: Tensor) -> Tensor:
+        sizes.append(len(x))
+        if len(x) > most:
+            raise torch.OutOfMemoryError("simulated")
+        return forward_operator(x, predose)
+
+    return limited
+
+
+@pytest.mark.parametrize(("most", "tried"), [(2, [4, 2, 2, 1]), (1, [4, 2, 1, 1, 1, 1, 1])])
+def test_too_little_memory_halves_the_batch(
+    most: int, tried: list[int], uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(uneven, model, iterations=1)
+    sizes: list[int] = []
+    monkeypatch.setattr(model, "forward_operator", out_of_memory_above(most, model, sizes))
+    result = run(uneven, model, iterations=1, slices_at_once=4)
+    assert sizes == tried
+    np.testing.assert_allclose(result.highdose, expected.highdose, atol=1e-5 * uneven.scale)
+    assert len(result.objective) == 5
+
+
+def test_memory_that_runs_out_midway_costs_only_time(
+    uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(uneven, model, iterations=4)
+    forward_operator, calls = model.forward_operator, []
+
+    def failing_once(x: Tensor, predose: Tensor) -> Tensor:
+        calls.append(len(x))
+        if len(calls) == 6:
+            raise torch.OutOfMemoryError("simulated")
+        return forward_operator(x, predose)
+
+    monkeypatch.setattr(model, "forward_operator", failing_once)
+    result = run(uneven, model, iterations=4, slices_at_once=2)
+    assert calls[5] == 2 and calls[6] == 1
+    np.testing.assert_allclose(result.highdose, expected.highdose, atol=1e-5 * uneven.scale)
+    assert result.network_evaluations == expected.network_evaluations
+    assert [len(values) for values in result.objective] == [len(values) for values in expected.objective]
+
+
+def test_too_little_memory_for_one_slice_is_explained(
+    uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(model, "forward_operator", out_of_memory_above(0, model, sizes))
+    with pytest.raises(LIPCARError, match="not enough memory .* one slice of 21 x 35 pixels"):
+        run(uneven, model, slices_at_once=5)
+    assert sizes == [5, 2, 1]
+
+
+def test_other_failures_are_not_hidden(examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(x: Tensor, predose: Tensor) -> Tensor:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(model, "forward_operator", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(examination, model)
+
+
+# Devices
+
+
+def test_memory_failures_are_told_from_others() -> None:
+    """Messages as torch gives them: CUDA, CPU on Linux and on Windows, Apple's GPU."""
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 5.50 GB)"))
+    assert not is_out_of_memory(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
+
+
+def test_real_allocation_failure_is_recognized() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**55, dtype=torch.float32)
+    assert is_out_of_memory(error.value)
+
+
+def test_cpu_batches_hold_a_fixed_number_of_pixels() -> None:
+    cpu = torch.device("cpu")
+    assert batch_size(cpu, 256, 256) == devices.CPU_PIXELS // 256**2
+    assert batch_size(cpu, 64, 128) == 8 * batch_size(cpu, 256, 256)
+    assert batch_size(cpu, 10_000, 10_000) == 1
+
+
+def test_auto_is_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", ["abacus", "", "cuda:99", "hpu"])
+def test_unusable_devices_are_named_with_the_usable_ones(name: str) -> None:
+    with pytest.raises(LIPCARError, match=rf"'{name}' cannot be used here\. Available: auto, cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_cpu_is_described_with_its_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert describe(torch.device("cpu")) == {1: "CPU, 1 thread", 2: "CPU, 2 threads"}[threads]
+
+
+def test_solver_choice_reaches_the_solver(
+    examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adam starts at x_L, as in the paper; the proximal solver at the prior."""
+    starts = {}
+    for name in SOLVERS:
+        solver = getattr(reconstruction_module, name)
+
+        def spied(problem: object, start: Tensor, steps: int, name: str = name, solver: Callable = solver) -> object:
+            starts[name] = start.clone(), steps
+            return solver(problem, start, steps)
+
+        monkeypatch.setattr(reconstruction_module, name, spied)
+        result = run(examination, model, solver=name, iterations=2)
+    scale = np.float32(examination.scale)
+    np.testing.assert_allclose(starts["adam"][0][:, 0].numpy(), examination.lowdose / scale, atol=1e-6)
+    np.testing.assert_allclose(starts["proximal"][0][:, 0].numpy(), result.prior / scale, atol=1e-6)
+    assert starts["adam"][1] == starts["proximal"][1] == 2
+
+
+def test_noise_floor_is_the_background_of_a_magnitude_image() -> None:
+    """Rician noise over signal: its mean square is S^2 + 2 sigma^2, and 2 sigma^2 where there is no signal."""
+    rng = np.random.default_rng(0)
+    signal = np.zeros((2, 64, 64), np.float32)
+    signal[:, 16:48, 16:48] = 400
+    image = np.hypot(signal + 20 * rng.standard_normal(signal.shape), 20 * rng.standard_normal(signal.shape))
+    floor = noise_floor(image.astype(np.float32))
+    assert floor == pytest.approx(20 * 2**0.5, rel=0.03)
+    seen = with_noise_floor(lambda x, predose: x, floor)(torch.from_numpy(signal)[:, None], None)
+    assert float(seen.square().mean()) == pytest.approx(float(np.mean(image**2)), rel=0.01)
+    assert noise_floor(signal) == 0
+
+
+def test_noise_floor_is_used_where_the_network_predicts_noise_free_images(
+    examination: Examination, model: Model
+) -> None:
+    plain = complete(reconstruct(examination, model, device="cpu"))
+    model.predicts_noise_free = True
+    floored = complete(reconstruct(examination, model, device="cpu"))
+    assert plain.provenance["noise_floor"] == 0
+    assert floored.provenance["noise_floor"] == pytest.approx(noise_floor(examination.lowdose) / examination.scale)
+    assert np.abs(plain.highdose - floored.highdose).max() > 0
+
+
+# Rules for alpha
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_rules_give_a_result_of_their_own(name: str, examination: Examination, model: Model) -> None:
+    result, paper = run(examination, model, alpha=name), run(examination, model)
+    assert result.provenance["alpha"] == name
+    assert np.isfinite(result.highdose).all() and result.highdose.min() >= 0
+    assert len(result.trust) == 3 and all(0 <= value <= 1 for value in result.trust)
+    np.testing.assert_array_equal(result.prior, paper.prior)  # what the network said, noise and all
+    assert np.abs(result.highdose - result.prior).max() > 0
+    assert paper.trust == [1, 1, 1]
+
+
+def test_auto_is_the_default_and_leaves_air_alone(examination: Examination, model: Model) -> None:
+    result = complete(reconstruct(examination, model, device="cpu"))
+    xbar = run(examination, model, alpha="denoised").highdose
+    assert result.provenance["alpha"] == "auto"
+    low = torch.from_numpy(examination.lowdose / np.float32(examination.scale))[:, None]
+    air = ~body(low, examination.noise_floor / examination.scale)[:, 0].numpy()
+    np.testing.assert_array_equal(result.highdose[air], xbar[air])
+    assert (result.highdose != xbar)[~air].mean() > 0.5
+
+
+def test_rules_treat_slices_alone(examination: Examination, model: Model) -> None:
+    # Three evaluations: later a network of random weights magnifies rounding.
+    whole = run(examination, model, alpha="auto", slices_at_once=3, iterations=3)
+    single = run(examination, model, alpha="auto", slices_at_once=1, iterations=3)
+    np.testing.assert_allclose(whole.highdose, single.highdose, atol=1e-3 * examination.scale)
+    np.testing.assert_allclose(whole.trust, single.trust, atol=1e-4)
+
+
+def test_an_operator_that_is_known_to_be_off_is_not_trusted(examination: Examination, model: Model) -> None:
+    trusts, moved = [], []
+    xbar = run(examination, model, alpha="denoised").highdose
+    for square in (0.0, 1e-2, 1e2):
+        model.manifest["forward_operator_error"] = {"widths": list(WIDTHS), "mean_squares": [square] * 5}
+        result = run(examination, model, alpha="gated")
+        trusts.append(sum(result.trust))
+        moved.append(float(np.abs(result.highdose - xbar).sum()))
+    assert trusts[0] > trusts[1] > trusts[2] == 0
+    assert moved[0] > 0 and moved[2] == 0
+
+
+def test_the_network_rests_where_only_coarse_scales_count(
+    examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the look at the residual calls it, and a batch in which one slice needs it gives the same."""
+    model.manifest["forward_operator_error"] = {"widths": list(WIDTHS), "mean_squares": [1e2] * 5}
+    operator, calls = model.forward_operator, []
+
+    def counted(highdose: Tensor, predose: Tensor | None) -> Tensor:
+        calls.append(len(highdose))
+        return operator(highdose, predose)
+
+    monkeypatch.setattr(model, "forward_operator", counted)
+    alone = run(examination, model, alpha="auto", slices_at_once=3)
+    assert calls == [3] and sum(alone.trust) == 0
+    trusted = torch.tensor([0.0, 0.0, 1.0])
+    monkeypatch.setattr(reconstruction_module, "fine_scale_trust", lambda *_: trusted)
+    beside = run(examination, model, alpha="auto", slices_at_once=3)
+    np.testing.assert_allclose(beside.highdose[:2], alone.highdose[:2], atol=1e-4 * examination.scale)
+    assert np.abs(beside.highdose[2] - alone.highdose[2]).max() > 0.01 * examination.scale
+
+
+def test_the_signal_equation_puts_a_wrong_prior_right(examination: Examination, model: Model) -> None:
+    """A session that obeys the equation, a prior that saw nothing of the agent, and an operator known to be off."""
+    y, x = np.mgrid[:96, :96] / 96 - 0.5
+    head = ((x**2 + y**2) < 0.16).astype(np.float32)
+    tumor = ((x - 0.1) ** 2 + y**2 < 0.02).astype(np.float32)
+    predose = torch.from_numpy(0.4 * head)[None, None]
+    highdose = torch.from_numpy(0.4 * head + 0.3 * tumor)[None, None]
+    lowdose = signal_equation(highdose, predose, equilibrium_signal(predose, predose))
+    noise = np.random.default_rng(0).normal(0, 0.01, (4, 96, 96)).astype(np.float32)
+    images = [np.hypot(image[0].numpy() + noise[i], noise[i + 2]) for i, image in enumerate((lowdose, predose))]
+    session = Examination.from_images(*(sitk.GetImageFromArray(1000 * i) for i in images), slice_axis=2)
+    model.manifest["forward_operator_error"] = {"widths": list(WIDTHS), "mean_squares": [1e2] * 5}
+    model.prior = lambda lowdose, predose: predose  # type: ignore[method-assign, assignment]
+    errors = []
+    for rule in ("gated", "even", "auto"):
+        simulated = run(session, model, alpha=rule, iterations=20).highdose[0] / 1000
+        errors.append(float((simulated - highdose[0, 0].numpy())[tumor > 0].mean()))
+    assert errors[0] < -0.25 and errors[1] > -0.1 and errors[2] > -0.05
+
+
+def test_a_doubtful_predose_image_judges_nothing(examination: Examination, model: Model) -> None:
+    doubtful = replace(examination, predose_doubtful=True)
+    np.testing.assert_array_equal(
+        run(doubtful, model, alpha="auto").highdose, run(examination, model, alpha="denoised").highdose
+    )
+    assert (
+        np.abs(run(doubtful, model, alpha="auto").highdose - run(examination, model, alpha="auto").highdose).max() > 0
+    )
+
+
+# Dose
+
+
+@pytest.mark.parametrize("alpha", [ALPHA, "auto"])
+def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, model: Model) -> None:
+    """Half the usual dose, told, gives what the usual dose gives: the session is linear in it."""
+    rng = np.random.default_rng(1)
+    predose = rng.uniform(300, 400, (2, 48, 48))
+    change = rng.uniform(0, 120, predose.shape)
+
+    def session(share: float) -> Examination:
+        arrays = (predose + share * change, predose)
+        images = (sitk.GetImageFromArray(a.astype(np.float32)) for a in arrays)
+        return replace(Examination.from_images(*images, slice_axis=2, match_predose=False), scale=800.0, noise=0.0)
+
+    options = {"alpha": alpha, "iterations": 2}
+    usual = run(session(1.0), model, **options)
+    half = run(session(0.5), model, dose_fraction=DOSE_FRACTION / 2, **options)
+    untold = run(session(0.5), model, **options)
+    np.testing.assert_allclose(half.prior, usual.prior, atol=0.05)
+    # Where rounding turns a unit of this random network on or off, its gradient jumps.
+    moved, apart = usual.highdose - usual.prior, half.highdose - usual.highdose
+    assert np.linalg.norm(apart) < 0.02 * np.linalg.norm(moved)
+    assert np.abs(untold.prior - usual.prior).max() > 5
+    assert half.provenance["dose_fraction"] == DOSE_FRACTION / 2
+    same = run(session(1.0), model, dose_fraction=DOSE_FRACTION, **options)
+    np.testing.assert_array_equal(same.highdose, usual.highdose)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.2, 1.5, float("nan")])
+def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError, match=r"The dose fraction is .*above 0 and at most 1"):
+        run(examination, model, dose_fraction=fraction)
+
+
+def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdose_model: Model) -> None:
+    with pytest.raises(LIPCARError, match="uses no pre-dose image"):
+        run(examination, lowdose_model, dose_fraction=0.2)
+
+
+# Rules and solvers
+
+
+def test_rules_need_the_proximal_solver_and_a_card_that_tells(examination: Examination, model: Model) -> None:
+    with pytest.raises(LIPCARError, match="'adam' is the paper's and takes a number"):
+        run(examination, model, alpha="auto", solver="adam")
+    del model.manifest["forward_operator_error"]
+    with pytest.raises(LIPCARError, match="does not say how far its forward operator is off"):
+        run(examination, model, alpha="auto")

@@ -1,0 +1,153 @@
+"""What the shipped models and the sample examination promise: integrity, quality, and the solver's claims on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+import LIPCARLib.inverse.reconstruction as reconstruction
+from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.imaging.intensity import noise_floor
+from LIPCARLib.imaging.metrics import ssim
+from LIPCARLib.inverse.manifest import default_model, list_models, read_manifest
+from LIPCARLib.inverse.model import load_model, verify_model
+from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct
+from LIPCARLib.physics.signal_equation import signal_equation
+from LIPCARLib.resources import RESOURCES
+from LIPCARLib.study.evaluation import examination_metrics
+
+BREAST = Path(__file__).resolve().parents[3] / "shared" / "data" / "breast_dce"
+SAMPLE = {role: RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")}
+TUMOR_SLICE = 4
+
+
+@pytest.fixture(scope="module")
+def sample() -> Examination:
+    return Examination.read(*SAMPLE.values())
+
+
+@pytest.fixture(scope="module")
+def part() -> Examination:
+    """The tumor's slice and its neighbor, the 128 x 128 pixels around the brain."""
+    images = [sitk.ReadImage(str(path))[64:192, 50:178, TUMOR_SLICE - 1 : TUMOR_SLICE + 1] for path in SAMPLE.values()]
+    return Examination.from_images(*images)
+
+
+def test_two_models_are_shipped_whole() -> None:
+    assert [entry.name for entry in list_models()] == ["vnet-lowdose", "vnet-predose"]
+    for entry in list_models():
+        verify_model(entry.name)
+        assert sum(path.stat().st_size for path in entry.folder.iterdir() if path.is_file()) < 24e6
+
+
+@pytest.mark.parametrize("uses_predose", [True, False])
+def test_model_card_holds_held_out_scores(uses_predose: bool) -> None:
+    manifest = read_manifest(default_model(uses_predose))
+    assert manifest["uses_predose"] is uses_predose
+    assert manifest["metrics"]["subjects"] == manifest["training"]["held_out_subjects"]
+    scores = manifest["metrics"]["means_over_slices"]
+    for image in ("predose", "lowdose", "prior", "lip-car 0.006"):
+        assert {"ssim", "body_rmse", "clean_ssim", "clean_body_rmse"} <= scores[image].keys()
+    if uses_predose:  # the other card was measured before the rule existed
+        assert scores["lip-car auto"]["body_rmse"] < 1.02 * scores["prior"]["body_rmse"]
+        assert scores["lip-car auto"]["ssim"] > scores["prior"]["ssim"] - 0.001
+    assert manifest["forward_operator_error"]["slices"] == manifest["metrics"]["slices"]
+
+
+@pytest.mark.parametrize(("uses_predose", "remaining_error"), [(True, 0.55), (False, 0.9)])
+def test_sample_comes_closer_to_the_high_dose_image(
+    uses_predose: bool, remaining_error: float, sample: Examination
+) -> None:
+    result = complete(reconstruct(sample, load_model(default_model(uses_predose)), device="cpu"))
+    metrics = complete(examination_metrics(sample, result))
+    assert np.mean(metrics["lip-car"]["ssim"]) > np.mean(metrics["lowdose"]["ssim"]) + 0.04
+    assert np.mean(metrics["lip-car"]["rmse"]) < remaining_error * np.mean(metrics["lowdose"]["rmse"])
+
+
+@pytest.mark.parametrize("uses_predose", [True, False])
+def test_proximal_beats_adam_on_every_slice(uses_predose: bool, part: Examination) -> None:
+    model = load_model(default_model(uses_predose))
+    ours = complete(reconstruct(part, model, alpha=ALPHA, device="cpu"))
+    theirs = complete(reconstruct(part, model, alpha=ALPHA, solver="adam", device="cpu"))
+    assert max(ours.network_evaluations) <= 10
+    assert [len(values) for values in theirs.objective] == [151, 151]
+    for mine, adam in zip(ours.objective, theirs.objective, strict=True):
+        assert mine[-1] < adam[-1]
+
+
+@pytest.mark.parametrize(("alpha", "worse"), [("auto", 1.3), (ALPHA, 1.5)])
+def test_a_broken_part_makes_the_measurement_worse(
+    alpha: float | str, worse: float, part: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement can fail: operators that mirror the image, and noise for a prior."""
+
+    def error() -> float:
+        result = complete(reconstruct(part, model, alpha=alpha, device="cpu"))
+        return float(np.sqrt(np.mean((result.highdose - part.highdose) ** 2)) / part.scale)
+
+    model = load_model("vnet-predose")
+    right, prior, forward_operator = error(), model.prior, model.forward_operator
+    with monkeypatch.context() as broken:
+        broken.setattr(model, "forward_operator", lambda x, p: forward_operator(x.flip(-1), p))
+        assert error() > worse * right
+    with monkeypatch.context() as broken:
+        broken.setattr(model, "prior", lambda x, p: torch.rand_like(prior(x, p)))
+        assert error() > 1.5 * right
+    with monkeypatch.context() as broken:
+        broken.setattr(reconstruction, "signal_equation", lambda x, p, m: signal_equation(x.flip(-1), p, m))
+        assert error() > 1.5 * right or alpha == ALPHA
+
+
+def test_no_tumor_appears_where_nothing_was_injected(part: Examination, sample: Examination) -> None:
+    """With the pre-dose image in the low-dose image's place, up to its noise, nothing enhances."""
+    rng = np.random.default_rng(0)
+    noise = noise_floor(sample.predose) / 2**0.5
+    again = np.abs(part.predose + rng.normal(0, noise, part.predose.shape).astype(np.float32))
+    images = [part.grid.image(np.ascontiguousarray(volume)) for volume in (again, part.predose)]
+    result = complete(reconstruct(Examination.from_images(*images), load_model("vnet-predose"), device="cpu"))
+    real = complete(reconstruct(part, load_model("vnet-predose"), device="cpu"))
+    gain, real_gain = (r.highdose - part.predose for r in (result, real))
+    tumor = real_gain > np.percentile(real_gain, 98)
+    assert gain[tumor].mean() < 0.3 * real_gain[tumor].mean()
+
+
+@pytest.mark.skipif(not BREAST.is_dir(), reason="the real breast examination lies outside the project")
+def test_breast_tumor_enhances_and_nothing_else_appears() -> None:
+    e = Examination.read(*(BREAST / f"{role}.nrrd" for role in ("lowdose", "predose", "highdose")))
+    result = complete(reconstruct(e, load_model("vnet-predose"), device="cpu"))
+    low, real = e.lowdose - e.predose, e.highdose - e.predose
+    simulated = result.highdose - e.predose
+    tumor = real > 0.4 * np.percentile(real, 99.9)
+    quiet = (e.lowdose > 0.1 * e.scale) & (np.abs(real) < 0.05 * e.scale) & (np.abs(low) < 0.05 * e.scale)
+    assert simulated[tumor].mean() > 1.3 * low[tumor].mean()
+    assert abs(simulated[quiet].mean()) < 0.15 * simulated[tumor].mean()
+    image = e.to_image(result.highdose)
+    given = sitk.ReadImage(str(BREAST / "lowdose.nrrd"))
+    assert image.GetSize() == given.GetSize()
+    assert image.GetDirection() == given.GetDirection()
+
+
+@pytest.mark.skipif(not BREAST.is_dir(), reason="the real breast examination lies outside the project")
+@pytest.mark.parametrize("after", ["lowdose", "highdose"])
+def test_a_low_dose_made_of_a_real_pair_is_undone_better_than_by_the_prior(after: str) -> None:
+    """A fifth of the real enhancement, with noise; real tissue, and a body unlike those of the training."""
+    other = "highdose" if after == "lowdose" else "lowdose"
+    pair = Examination.read(*(BREAST / f"{role}.nrrd" for role in (other, "predose", after)), match_predose=False)
+    rng = np.random.default_rng(0)
+    low = pair.predose + np.float32(0.2) * (pair.highdose - pair.predose)
+    low = np.hypot(low + rng.normal(0, 0.02 * pair.scale, low.shape), rng.normal(0, 0.02 * pair.scale, low.shape))
+    images = [pair.to_image(array.astype(np.float32)) for array in (low, pair.predose, pair.highdose)]
+    e = Examination.from_images(*images, slice_axis=pair.slice_axis)
+    result = complete(reconstruct(e, load_model("vnet-predose"), device="cpu"))
+    body = e.highdose > 0.1 * e.scale
+    errors = [np.sqrt(np.mean((x - e.highdose)[body] ** 2)) for x in (result.prior, result.highdose)]
+    high, *guesses = (
+        torch.from_numpy(x / np.float32(e.scale))[None] for x in (e.highdose, result.prior, result.highdose)
+    )
+    before, now = (float(ssim(x, high)) for x in guesses)
+    assert errors[1] < 0.95 * errors[0]
+    assert now > before + 0.01
