@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from LIPCARLib.imaging.images import read_image
+from LIPCARLib.imaging import read_image
 from LIPCARLib.imaging.intensity import foreground_scale
 from LIPCARLib.simulation.anatomy import Tissue
 
