@@ -8,7 +8,7 @@ from scipy.ndimage import minimum_filter
 from .intensity import TISSUE_PIXELS, foreground, local_mean, sampled, some_slices, threshold
 
 KINSHIP = 0.3
-"""Below, the two are taken for images of different subjects: those of simulated ones reached 0.31."""
+"""Below, the two are taken for images of different subjects: 0.31 at most between simulated ones."""
 KINSHIP_DOUBT = 0.6
 """Below, it is said that they may be: a subject's own simulated images had 0.97, a deformed breast's 0.41."""
 KINSHIP_WIDTHS = (5, 31)
@@ -17,11 +17,11 @@ KINSHIP_WIDTHS = (5, 31)
 SWAP_REACH = 3
 """Pixels to each side in which the darkest one is looked for: a movement by so much raises no alarm."""
 SWAP_CHANGE = 0.2
-"""Changes count from this share of typical tissue's intensity on: noise and a bias field stay below."""
+"""Changes count from this share of typical tissue's intensity on: a bias field of 30 % raised no alarm."""
 SWAP_DOMINANCE = 4.0
 """What was lost must weigh so many times what was gained: 5.8 in the breast example, swapped."""
 SWAP_FRACTION = 3e-3
-"""The least share of the foreground that must have lost intensity: smaller spots are noise or vessels."""
+"""The least share of the foreground that must have lost intensity: noise makes spots, too."""
 SWAP_PIXELS = 12
 """The same in pixels, for images of little foreground."""
 

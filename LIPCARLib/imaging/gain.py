@@ -10,7 +10,7 @@ from .intensity import TISSUE_PIXELS, foreground, local_mean, noise_floor, some_
 GAIN_RANGE = (0.7, 1.4)
 """What a change of receiver gain within a session explains; beyond it something else is amiss."""
 GAIN_TOLERANCE = 0.02
-"""Smaller changes are left alone: that is how far `gain_ratio` may be off, measured on simulated subjects."""
+"""Smaller changes are left alone: twice what `gain_ratio` is off by in nine of ten simulated subjects."""
 GAIN_BIN = 0.004
 """Bins of the histogram of the log ratio."""
 GAIN_WIDTH = 0.015

@@ -10,7 +10,7 @@ from ..errors import LIPCARError
 SCALE_THRESHOLD = 0.15
 """Foreground is brighter than this share of BRIGHT_PERCENTILE."""
 SCALE_PERCENTILE = 90
-"""Of the foreground: what the scale is taken from, above most tissue and below what enhances."""
+"""Of the foreground: what the scale is taken from."""
 SCALE_TARGET = 0.5
 """Where that percentile lies in the common scale."""
 SCALE_RULE = {

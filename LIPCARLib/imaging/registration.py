@@ -12,13 +12,13 @@ Shift = tuple[float, float]
 """Pixels along H and along W."""
 
 SHIFT_TOLERANCE = 0.85
-"""Pixels: what is off by more is moved; the networks were trained with up to that, and moving blurs noise patterns."""
+"""Pixels: what is off by more is moved; the networks were trained with up to that, and do no better if all is moved."""
 SHIFT_LIMIT = 6.0
-"""Pixels: what is off by more is left alone; the patient was moved between the images rather than in them."""
+"""Pixels: what is off by more is left alone; `move` repeats the edge for no more than that."""
 SHIFT_FREQUENCIES = 0.25
 """Cycles per pixel up to which the phase is compared: above is more noise than image."""
 SHIFT_CLARITY = 6.0
-"""How far the highest correlation must exceed all others: 11 in simulated pairs, 1.3 between different subjects."""
+"""How many times all others the highest correlation must be: 11 in simulated pairs, 1.3 between subjects."""
 SHIFT_REACH = 5
 """Pixels around the highest correlation that still belong to its peak."""
 SHIFT_SLICES = 16

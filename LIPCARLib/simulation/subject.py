@@ -185,7 +185,8 @@ def _draw_gains(rng: np.random.Generator) -> tuple[float, float, float]:
     """Receiver gains of the three acquisitions, within 0.8 to 1.25 and equal in most sessions.
 
     A protocol usually keeps its gain from one acquisition to the next. Where it changes, a fifth of the dose can
-    hardly be told from a change of a few percent: a network trained with changes in every subject learns to darken.
+    hardly be told from a change of a few percent: a network trained with changes in every subject leaves
+    heads too dark.
     """
     gains = np.clip(np.exp(rng.normal(0.0, 0.05, 3)), 0.8, 1.25)
     if rng.random() < 0.75:
