@@ -138,7 +138,8 @@ class Trainer:
         return network
 
     def _placed(self, network: VNet) -> VNet:
-        return network.to(self.device).to(memory_format=torch.channels_last)
+        network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its stubs
+        return network
 
     def _lesson(self, crops: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         return lesson(self.role, crops.to(self.device), self.settings.predose, self.clean, rng)
