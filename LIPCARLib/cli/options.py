@@ -13,11 +13,7 @@ ModelsOption = Annotated[
     list[str] | None, typer.Option("--model", help="A name or a folder; may be given several times.")
 ]
 AlphaOption = Annotated[
-    str,
-    typer.Option(
-        help="auto or a number, the paper's is 0.006: auto follows the noise and believes the data where they "
-        "contradict the prior beyond it."
-    ),
+    str, typer.Option(help="auto or a number, the paper's is 0.006: auto weighs data and prior by the noise.")
 ]
 AlphasOption = Annotated[
     list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")
