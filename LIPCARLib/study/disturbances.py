@@ -99,10 +99,10 @@ def _with_other_dose(
     """The low-dose image as linear in the dose; where the dose falls, the noise that this takes away is added again."""
     k = np.float32(level)
     lost = max(0.0, 1 - float(k**2 + (1 - k) ** 2)) ** 0.5 * noise
-    changed: np.ndarray = np.maximum(predose + k * (lowdose - predose), 0) + (
-        rng.normal(0, lost, lowdose.shape) if lost else 0
-    )
-    return np.abs(changed).astype(np.float32)
+    changed: np.ndarray = np.maximum(predose + k * (lowdose - predose), 0)
+    if lost:
+        changed = np.abs(changed + rng.normal(0, lost, lowdose.shape))
+    return np.asarray(changed, np.float32)
 
 
 def _predose_of(stranger: Subject, subject: Subject) -> np.ndarray:

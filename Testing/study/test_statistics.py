@@ -39,13 +39,17 @@ def percentile_interval(values: dict[tuple[str, int], float], seed: int) -> tupl
     return low, high
 
 
-@pytest.mark.parametrize("skewed", [False, True])
-def test_intervals_cover_the_truth_as_often_as_they_say(skewed: bool) -> None:
-    """Subjects with a mean of their own: drawn by slice, the interval would be far too narrow."""
+@pytest.mark.parametrize(("skewed", "least"), [(False, 0.90), (True, 0.85)])
+def test_intervals_cover_the_truth_as_often_as_they_say(skewed: bool, least: float) -> None:
+    """Subjects with a mean of their own: drawn by slice, the interval would be far too narrow.
+
+    95 % are asked for. Of eight subjects about 94 % are expected, and of skewed ones 90 %, give or take 1.5 % in 300
+    trials; percentile intervals have about 5 % less (Testing/benchmarks/interval_coverage.py).
+    """
     rng = np.random.default_rng(5)
     trials, inside, before = 300, 0, 0
     for trial in range(trials):
-        levels = rng.lognormal(0, 0.5, 12) - np.exp(0.125) if skewed else rng.normal(size=12)
+        levels = rng.lognormal(0, 0.5, 8) - np.exp(0.125) if skewed else rng.normal(size=8)
         values = {
             (f"{subject:02d}", z): rng.normal() * 0.1 + level
             for subject, level in enumerate(levels)
@@ -55,7 +59,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(skewed: bool) -> None:
         inside += estimate.low <= 0 <= estimate.high
         low, high = percentile_interval(values, trial)
         before += low <= 0 <= high
-    assert 0.90 <= inside / trials <= 0.99  # 95 % expected, with a standard deviation of 1.3 %
+    assert least <= inside / trials <= 0.99
     assert inside / trials >= before / trials + 0.02
 
 
