@@ -30,7 +30,7 @@ from ..imaging import (
 )
 from ..inverse import (
     AUTO,
-    RULES,
+    AUTO_DESCRIPTION,
     Model,
     check_alpha,
     default_model,
@@ -69,9 +69,8 @@ DEMO_SLICES = (4, 1)
 out, err = Console(), Console(stderr=True)
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="A shipped model's name or a model's folder.")]
-_RULES = "; ".join(f"{name} ({rule.description})" for name, rule in RULES.items())
 AlphaOption = Annotated[
-    str, typer.Option(help=f"Weight of the regularizer: a number (the paper's is 0.006) or a rule: {_RULES}.")
+    str, typer.Option(help=f"Weight of the regularizer: a number (the paper's is 0.006) or {AUTO_DESCRIPTION}.")
 ]
 AlphasOption = Annotated[
     list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")

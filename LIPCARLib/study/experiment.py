@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,8 +17,8 @@ import torch
 from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination, write_files
-from ..inverse import ALPHA, Model, Progress, operator_for, reconstruct
-from ..inverse import alpha as trust
+from ..inverse import ALPHA, AUTO, Model, Progress, Result, operator_for, reconstruct
+from ..inverse import evidence as trust
 from ..learning import Subject, read_subject
 from ..simulation import BRAIN_TISSUES, Tissue
 from .disturbances import Disturbance
@@ -41,7 +41,7 @@ SCORES = ("ssim", "psnr", "rmse")
 EXAMPLES = 6
 """Subjects of which a slice is kept for the figure."""
 FALSE_PERCENTILE = 99.9
-CARD_ALPHAS: tuple[float | str, ...] = (trust.AUTO, ALPHA)
+CARD_ALPHAS: tuple[float | str, ...] = (AUTO, ALPHA)
 """What a model card reports: the default rule and the paper's alpha."""
 CARD_METHODS = ("predose", "lowdose", "nn", "lip-car")
 
@@ -103,22 +103,24 @@ class Experiment:
     Attributes:
         models: each gives a network of its own; without one, only the baselines are left.
         methods: of METHODS.
-        alphas: of LIP-CAR and TV: numbers, or rules of `trust.RULES`.
+        alphas: of LIP-CAR and TV: numbers or "auto".
         dose_fraction: low dose over full dose, for the extrapolation; None takes what a simulated cohort tells.
         solver, iterations, device: as in `reconstruct`.
         disturbance: what goes wrong in every subject, if anything.
         tell_dose: whether the models' methods are told the dose fraction, a disturbance of the dose included.
+        reconstruct: what computes LIP-CAR and TV; Testing/ablations hands in others.
     """
 
     models: tuple[Model, ...]
     methods: tuple[str, ...] = tuple(METHODS)
-    alphas: tuple[float | str, ...] = (trust.AUTO, ALPHA)
+    alphas: tuple[float | str, ...] = (AUTO, ALPHA)
     dose_fraction: float | None = None
     solver: str = "proximal"
     iterations: int | None = None
     device: str = "auto"
     disturbance: Disturbance | None = None
     tell_dose: bool = False
+    reconstruct: Callable[..., Generator[Progress, None, Result]] = reconstruct
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -253,8 +255,8 @@ def compute_images(
             for alpha in experiment.alphas if method in experiment.methods else ():
                 options = {"alpha": alpha, "solver": experiment.solver, "iterations": experiment.iterations}
                 options["dose_fraction"] = told if model.uses_predose else None
-                steps = reconstruct(e, model, device=experiment.device, around_prior=method == "lip-car", **options)
-                result = yield from steps
+                options["around_prior"] = method == "lip-car"
+                result = yield from experiment.reconstruct(e, model, device=experiment.device, **options)
                 if "nn" in experiment.methods:
                     images[label] = result.prior
                 name = label.replace("NN", "LIP-CAR" if method == "lip-car" else "TV", 1)
