@@ -311,9 +311,9 @@ def _session(examination: Examination, model: Model, request: _Request, device: 
     scale, ratio = examination.scale, request.dose_ratio
     lowdose = _to_device(examination.lowdose[chosen], scale, device)
     predose = aligned = None
-    if model.uses_predose and examination.predose is not None:
-        predose = _to_device(examination.predose[chosen], scale, device)
-        aligned = _to_device(examination.aligned_predose(chosen), scale, device)
+    moved = examination.aligned_predose(chosen) if model.uses_predose else None
+    if examination.predose is not None and moved is not None:
+        predose, aligned = (_to_device(volume, scale, device) for volume in (examination.predose[chosen], moved))
         if ratio != 1:
             lowdose = torch.lerp(aligned, lowdose, ratio).clamp_min(0)
     with torch.no_grad():

@@ -76,7 +76,7 @@ class Objective:
         difference = self.forward_operator(x, self.predose) - self.lowdose
         if self.weight is None:
             return 0.5 * difference.square().flatten(1).sum(1)
-        weighted = torch.fft.irfft2(torch.fft.rfft2(difference) * self.weight, s=difference.shape[-2:])
+        weighted: Tensor = torch.fft.irfft2(torch.fft.rfft2(difference) * self.weight, s=difference.shape[-2:])
         if self.local_weight is not None:
             weighted = weighted + self.local_weight * difference
         return 0.5 * (difference * weighted).flatten(1).sum(1)
