@@ -1,9 +1,9 @@
 """Regularizers of the inverse problem: their value per slice and their proximal map.
 
 To add one, write a class here that is built from the reference and has what :class:`Regularizer` asks for; a Huber
-version of GenTV can inherit from it, replace the root in `value` and shrink the dual in `prox_from`. Nothing has to be
-registered: Testing/inverse/test_operators.py finds every class of this file and checks its value, gradient and
-proximal map. To solve with it, hand it to `solvers.Objective`.
+version of GenTV is a subclass with another `value` and `_shrink` (Testing/inverse/test_operators.py has it). Nothing
+has to be registered: that test finds every class of this file and checks its value, gradient and proximal map. To
+solve with it, hand it to `solvers.Objective`.
 """
 
 from __future__ import annotations
@@ -120,19 +120,29 @@ class GenTV:
         support = None if self.support is None else self.support.to(x.dtype)
         p, previous = dual.clone(), dual.clone()
         d, length = torch.empty_like(shifted), torch.empty_like(shifted)
-        smallest = weight.clamp_min(torch.finfo(x.dtype).tiny)
         momentum = 1.0
         for _ in range(iterations):
             _primal(shifted, p, floor, support, out=d)
             _add_differences(p, d, 1 / 8)  # 8 bounds the squared norm of the difference operator
-            # Not linalg.vector_norm, which is slow over so short an axis on a CPU.
-            torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1]).sqrt_()
-            p.mul_(torch.div(weight, torch.maximum(length, smallest, out=length), out=length))
+            self._shrink(p, weight, length)
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             # `previous` becomes the extrapolated point and the two swap roles, which saves a buffer.
             torch.lerp(previous, p, 1 + (momentum - 1) / faster, out=previous)
             previous, p, momentum = p, previous, faster
         return _primal(shifted, previous, floor, support, out=d) + self.reference, previous
+
+    def _shrink(self, p: Tensor, weight: Tensor, length: Tensor) -> None:
+        """The dual's proximal step of 1/8, in place: of TV, every pixel's pair into the disk of radius `weight`.
+
+        Args:
+            p: (2, N, 1, H, W).
+            weight: (N, 1, 1, 1).
+            length: a buffer, (N, 1, H, W).
+        """
+        # Not linalg.vector_norm, which is slow over so short an axis on a CPU.
+        torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1]).sqrt_()
+        smallest = weight.clamp_min(torch.finfo(p.dtype).tiny)
+        p.mul_(torch.div(weight, torch.maximum(length, smallest, out=length), out=length))
 
 
 def _differences(d: Tensor) -> tuple[Tensor, Tensor]:

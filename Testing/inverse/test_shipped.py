@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-import LIPCARLib.inverse.reconstruction as reconstruction
+import LIPCARLib.inverse.operators as operators
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.imaging.intensity import noise_floor
 from LIPCARLib.imaging.metrics import ssim
@@ -52,7 +52,7 @@ def test_model_card_holds_held_out_scores(uses_predose: bool) -> None:
     scores = manifest["metrics"]["means_over_slices"]
     for image in ("predose", "lowdose", "prior", "lip-car 0.006"):
         assert {"ssim", "body_rmse", "clean_ssim", "clean_body_rmse"} <= scores[image].keys()
-    if uses_predose:  # the other card was measured before the rule existed
+    if uses_predose:  # the other card was measured before auto existed
         assert scores["lip-car auto"]["body_rmse"] < 1.02 * scores["prior"]["body_rmse"]
         assert scores["lip-car auto"]["ssim"] > scores["prior"]["ssim"] - 0.001
     assert manifest["forward_operator_error"]["slices"] == manifest["metrics"]["slices"]
@@ -98,7 +98,7 @@ def test_a_broken_part_makes_the_measurement_worse(
         broken.setattr(model, "prior", lambda x, p: torch.rand_like(prior(x, p)))
         assert error() > 1.5 * right
     with monkeypatch.context() as broken:
-        broken.setattr(reconstruction, "signal_equation", lambda x, p, m: signal_equation(x.flip(-1), p, m))
+        broken.setattr(operators, "signal_equation", lambda x, p, m: signal_equation(x.flip(-1), p, m))
         assert error() > 1.5 * right or alpha == ALPHA
 
 
