@@ -82,10 +82,10 @@ class Result(_Batch):
         seconds: wall-clock time of the computation.
         provenance: how it was made; plain values, ready for a report or an image header.
 
-    Example: see :func:`reconstruct`.
-
-    >>> Result.__mro__[1].__dataclass_fields__["trust"].type
-    'list[float]'
+    >>> volume = np.zeros((1, 8, 8), np.float32)
+    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], seconds=0.5, provenance={"alpha": 0.006})
+    >>> len(result.objective[0]) == result.network_evaluations[0]
+    True
     """
 
     seconds: float

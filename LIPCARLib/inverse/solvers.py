@@ -43,6 +43,7 @@ class Objective:
         weight: W as a multiplier of the real Fourier transform, (N, C, H, W // 2 + 1); None for 1.
         local_weight: M, (N, C, H, W); None for 0. Needs `weight`.
 
+    >>> from LIPCARLib.inverse.regularizers import GenTV
     >>> image = torch.zeros(2, 1, 8, 8)
     >>> objective = Objective(lambda x, predose: x + 1, image, GenTV(image), alpha=0.006)
     >>> objective.data_fidelity(image)
@@ -97,6 +98,7 @@ class Step:
         network_evaluations: evaluations of F (with or without gradient) spent on each slice so far, (N,) integers.
         finished: slices that will not change any more, (N,) booleans.
 
+    >>> from LIPCARLib.inverse.regularizers import GenTV
     >>> image = torch.zeros(1, 1, 8, 8)
     >>> next(proximal(Objective(lambda x, predose: x, image, GenTV(image), alpha=0.006), image)).network_evaluations
     tensor([1])
@@ -123,6 +125,7 @@ def adam(objective: Objective, start: Tensor, steps: int = ADAM_STEPS, learning_
 
     Yields ``steps + 1`` times: the start, then after every step. One network evaluation each.
 
+    >>> from LIPCARLib.inverse.regularizers import GenTV
     >>> lowdose = torch.full((1, 1, 8, 8), 0.1)
     >>> objective = Objective(lambda x, predose: 0.5 * x, lowdose, GenTV(torch.zeros_like(lowdose)), alpha=0.006)
     >>> *_, last = adam(objective, lowdose, steps=200, learning_rate=1e-2)
@@ -236,6 +239,7 @@ def proximal(
 
     Yields after the start and after every network evaluation. The objective of a slice never rises.
 
+    >>> from LIPCARLib.inverse.regularizers import GenTV
     >>> lowdose = torch.full((1, 1, 8, 8), 0.1)
     >>> objective = Objective(lambda x, predose: 0.5 * x, lowdose, GenTV(torch.zeros_like(lowdose)), alpha=0.006)
     >>> *_, last = proximal(objective, lowdose, Stop(evaluations=10))
@@ -249,9 +253,8 @@ def proximal(
         active = torch.nonzero(~state.finished).squeeze(1)
         part, old = objective[active], state[active]
         x, t = old.x, old.step_length
-        candidate, dual = part.regularizer.prox_from(
-            x - _per_slice(t) * old.gradient + old.inertia, t * part.alpha, old.dual, 0.0, inner_iterations
-        )
+        forward = x - _per_slice(t) * old.gradient + old.inertia
+        candidate, dual = part.regularizer.prox_from(forward, t * part.alpha, old.dual, 0.0, inner_iterations)
         fidelity, gradient = _fidelity_and_gradient(part, candidate)
         value = fidelity + part.alpha * part.regularizer.value(candidate)
         s, y, spent = candidate - x, gradient - old.gradient, old.evaluations + 1

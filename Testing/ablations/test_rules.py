@@ -116,7 +116,7 @@ def test_the_command_compares_rules(
     tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for _ in write_simulated_cohort(tmp_path / "cohort", 1, 0, 1, 48):
+    for _ in write_simulated_cohort(tmp_path / "cohort", 1, slices=1, size=48):
         pass
     told = [str(tmp_path / "cohort"), "--model", str(model_folder), "--device", "cpu"]
     assert rules.main([*told, "--rule", "even", "--rule", "0.006"]) == 0
