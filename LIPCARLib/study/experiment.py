@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination
-from ..inverse import ALPHA, AUTO, Model, Progress, reconstruct
+from ..inverse import ALPHA, AUTO, Model, Progress, Result, reconstruct
 from ..learning import Subject
 from .disturbances import Disturbance
 
@@ -45,6 +45,7 @@ class Experiment:
         solver, iterations, device: as in `inverse.reconstruct`.
         disturbance: what goes wrong in every subject, if anything.
         tell_dose: whether the models' methods are told the dose fraction, a disturbance of the dose included.
+        reconstruct: what computes LIP-CAR and TV; Testing/ablations hands in others.
 
     Raises:
         LIPCARError: an unknown method.
@@ -59,6 +60,7 @@ class Experiment:
     device: str = "auto"
     disturbance: Disturbance | None = None
     tell_dose: bool = False
+    reconstruct: Callable[..., Generator[Progress, None, Result]] = reconstruct
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -157,7 +159,7 @@ def _model_images(
     images: Images = {}
     for method, name in (("lip-car", "LIP-CAR"), ("tv", "TV")):
         for alpha in experiment.alphas if method in experiment.methods else ():
-            result = yield from reconstruct(
+            result = yield from experiment.reconstruct(
                 examination,
                 model,
                 alpha=alpha,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..inverse import ALPHA, AUTO, Model, operator_for
-from ..inverse import alpha as trust
+from ..inverse import ALPHA, AUTO, Model, evidence, operator_for
 from ..learning import Subject
 from .experiment import Experiment
 from .records import SubjectResult
@@ -49,8 +48,8 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
 def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[str, Any]:
     """What a model's card says of its forward operator: how far F(x_H) is from x_L, by band of spatial frequency.
 
-    Per band, what nine of ten slices (`alpha.QUANTILE`) stay below in mean square over the body, in model scale, after
-    the noise of x_L is taken off. From the noise-free high-dose image where there is one.
+    Per band, what nine of ten slices (`evidence.QUANTILE`) stay below in mean square over the body, in model scale,
+    after the noise of x_L is taken off. From the noise-free high-dose image where there is one.
 
     Args:
         model: where it is.
@@ -67,18 +66,18 @@ def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[st
         floor, sigma = e.noise_floor / e.scale, e.noise / e.scale
         forward_operator, _ = operator_for(model, e)
         height, width = e.lowdose.shape[1:]
-        noise = sigma**2 * trust.noise_energies(height, width, device)
+        noise = sigma**2 * evidence.noise_energies(height, width, device)
         for z in range(len(e.lowdose)):
             images = [torch.from_numpy(v[z][None, None] / np.float32(e.scale)).to(device) for v in volumes]
-            inside = trust.body(images[0], floor)
+            inside = evidence.body(images[0], floor)
             if inside.any():
                 with torch.no_grad():
                     residual = forward_operator(images[1], images[2] if len(images) > 2 else None) - images[0]
-                rows.append((trust.band_energies(residual, inside)[0] - noise).clamp_min(0).cpu())
-    errors = torch.stack(rows).quantile(trust.QUANTILE, dim=0)
+                rows.append((evidence.band_energies(residual, inside)[0] - noise).clamp_min(0).cpu())
+    errors = torch.stack(rows).quantile(evidence.QUANTILE, dim=0)
     return {
-        "widths": list(trust.WIDTHS),
+        "widths": list(evidence.WIDTHS),
         "mean_squares": [float(f"{value:.4g}") for value in errors],
-        "quantile": trust.QUANTILE,
+        "quantile": evidence.QUANTILE,
         "slices": len(rows),
     }
