@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .acquisition import Acquisition, PulseSequence
     from .dose import headroom, highdose_of, lowdose_of, native_time
+    from .predose_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
     from .sequences import SignalCurve, batch_curve, signal_curve
-    from .signal_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
     from .signal_model import relaxation_rate, spin_echo, spoiled_gradient_echo, tofts_concentration
 
 _HOME = {
     "acquisition": ("Acquisition", "PulseSequence"),
     "dose": ("headroom", "highdose_of", "lowdose_of", "native_time"),
     "sequences": ("SignalCurve", "batch_curve", "signal_curve"),
-    "signal_equation": ("DOSE_FRACTION", "equilibrium_signal", "signal_equation"),
+    "predose_equation": ("DOSE_FRACTION", "equilibrium_signal", "signal_equation"),
     "signal_model": ("relaxation_rate", "spin_echo", "spoiled_gradient_echo", "tofts_concentration"),
 }
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from LIPCARLib.physics import signal_equation as spin_echo_of_one_recovery
+from LIPCARLib.physics import predose_equation as spin_echo_of_one_recovery
 from LIPCARLib.physics.acquisition import Acquisition, PulseSequence
 from LIPCARLib.physics.dose import DARKEST, FULLEST, headroom, highdose_of, lowdose_of, native_time
 from LIPCARLib.physics.sequences import R2_OVER_R1, SATURATED, batch_curve, signal_curve
