@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
-from .images import AnyPath, series_file
+from .files import AnyPath
+from .reading import series_file
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 """SOP class whose numbers stand in groups by frame, where SimpleITK does not look."""
@@ -66,9 +67,9 @@ def told_acquisition(path: AnyPath) -> Acquisition:
     found = Acquisition.from_bids(_read_json(path))
     if found is None:
         raise LIPCARError(
-            f"'{path}' tells no sequence that is known here. A ScanningSequence of SE (spin echo), GR (spoiled gradient "
-            'echo) or ["GR", "IR"] (inversion-prepared gradient echo) is expected, with RepetitionTime in seconds and '
-            "FlipAngle in degrees."
+            f"'{path}' tells no sequence that is known here. A ScanningSequence of SE (spin echo), GR (spoiled "
+            'gradient echo) or ["GR", "IR"] (inversion-prepared gradient echo) is expected, with RepetitionTime in '
+            "seconds and FlipAngle in degrees."
         )
     return found
 
