@@ -14,7 +14,7 @@ from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.alpha import WIDTHS
 from LIPCARLib.inverse.model import Model, load_model, save_model
 from LIPCARLib.inverse.networks import VNet
-from LIPCARLib.simulation.phantom import simulate
+from LIPCARLib.simulation import simulate
 
 MakeNetwork = Callable[..., VNet]
 ROLES = ("predose", "lowdose", "highdose")

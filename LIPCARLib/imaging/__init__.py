@@ -1,10 +1,12 @@
 """Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
 
-from .dicom import check_series_folder, new_folder, series_files
-from .examination import AXES, Examination
-from .images import Grid, check_output, check_place, read_image, resample, series_file, write_files, write_image
+from .examination import Examination
+from .grid import AXES, Grid, resample
 from .intensity import SCALE_RULE
+from .reading import read_image, series_file
 from .registration import move
+from .writing import check_output, check_place, write_files, write_image
+from .writing_dicom import check_series_folder, new_folder, series_files
 
 __all__ = [
     "AXES",

@@ -24,8 +24,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from LIPCARLib.imaging import Examination
+from LIPCARLib.imaging.gain import gain_ratio
 from LIPCARLib.imaging.metrics import ssim
-from LIPCARLib.imaging.registration import gain_ratio
 from LIPCARLib.inverse import complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve

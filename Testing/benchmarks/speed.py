@@ -22,7 +22,7 @@ from LIPCARLib.inverse.manifest import default_model
 from LIPCARLib.inverse.model import Model, load_model
 from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
 from LIPCARLib.inverse.regularizers import GenTV
-from LIPCARLib.simulation.phantom import simulate
+from LIPCARLib.simulation import simulate
 
 
 def examination(slices: int) -> Examination:

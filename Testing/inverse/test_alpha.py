@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from LIPCARLib.errors import LIPCARError
+from LIPCARLib.imaging.comparison import KINSHIP, kinship
 from LIPCARLib.imaging.intensity import noise_deviation
-from LIPCARLib.imaging.registration import KINSHIP, kinship
 from LIPCARLib.inverse import alpha as trust
 from LIPCARLib.inverse.regularizers import GenTV
 from LIPCARLib.inverse.solvers import Objective, continuation, proximal

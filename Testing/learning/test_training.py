@@ -25,7 +25,7 @@ from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.learning import training as training_module
 from LIPCARLib.learning.cohort import read_subject, subject_folders, write_simulated_cohort
 from LIPCARLib.learning.training import TrainingProgress, TrainingSettings, split_subjects, train
-from LIPCARLib.simulation.phantom import simulate
+from LIPCARLib.simulation import simulate
 
 TINY = TrainingSettings(epochs=2, batch=2, crop=32, held_out=0.3, seed=4)
 IMAGES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
