@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.imaging.headers import read_acquisition, told_acquisition
+from LIPCARLib.imaging import Examination, read_acquisition, told_acquisition
 from LIPCARLib.physics import Acquisition, PulseSequence
 
 SPIN, GRADIENT, INVERSION = PulseSequence
@@ -110,3 +110,23 @@ def test_what_tells_nothing_is_refused(tmp_path: Path, content: str, match: str)
 def test_a_told_file_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(LIPCARError, match="cannot be read"):
         told_acquisition(tmp_path / "none.json")
+
+
+def test_an_examination_knows_how_its_images_were_acquired(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths = []
+    for role in ("low", "pre"):
+        paths.append(tmp_path / f"{role}.nii.gz")
+        sitk.WriteImage(sitk.GetImageFromArray(rng.random((2, 20, 20), np.float32)), str(paths[-1]))
+    assert Examination.read(*paths).acquisition is None
+    (tmp_path / "pre.json").write_text(json.dumps(GRADIENT_ECHO.as_bids()), encoding="utf-8")
+    assert Examination.read(*paths).acquisition == GRADIENT_ECHO
+    other = Acquisition(GRADIENT, 0.005, 0.003, flip_angle=20.0)
+    (tmp_path / "low.json").write_text(json.dumps(other.as_bids()), encoding="utf-8")
+    found = Examination.read(*paths)
+    assert found.acquisition == other
+    assert any("repetition time 5 ms against 8 ms" in notice for notice in found.notices)
+    told = Acquisition(SPIN, 0.5)
+    assert Examination.read(*paths, acquisition=told).part(0, 1).acquisition == told
+    (tmp_path / "low.json").write_text("{", encoding="utf-8")
+    assert any("is not known" in notice for notice in Examination.read(*paths).notices)
