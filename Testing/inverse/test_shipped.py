@@ -18,7 +18,7 @@ from LIPCARLib.inverse.model import load_model, verify_model
 from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct
 from LIPCARLib.physics import signal_equation
 from LIPCARLib.resources import RESOURCES
-from LIPCARLib.study.evaluation import examination_metrics
+from LIPCARLib.study import examination_metrics
 
 BREAST = Path(__file__).resolve().parents[3] / "shared" / "data" / "breast_dce"
 SAMPLE = {role: RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")}
