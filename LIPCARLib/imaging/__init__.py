@@ -2,6 +2,7 @@
 
 from .examination import Examination
 from .grid import AXES, Grid, resample
+from .headers import read_acquisition, told_acquisition
 from .intensity import SCALE_RULE
 from .reading import read_image, series_file
 from .registration import move
@@ -18,10 +19,12 @@ __all__ = [
     "check_series_folder",
     "move",
     "new_folder",
+    "read_acquisition",
     "read_image",
     "resample",
     "series_file",
     "series_files",
+    "told_acquisition",
     "write_files",
     "write_image",
 ]

@@ -11,11 +11,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import LIPCARError
+from ..physics import Acquisition
 from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
 from .comparison import KINSHIP, KINSHIP_DOUBT, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import gain_ratio, settle_gain
 from .grid import Grid, slices_first, slicing_axis
+from .headers import read_acquisition
 from .intensity import foreground_scale, noise_deviation, noise_floor
 from .reading import read_image
 from .registration import Shift, move, register
@@ -49,6 +51,7 @@ class Examination:
             then returns the prior without its noise.
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
+        acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
     """
 
     lowdose: np.ndarray
@@ -66,6 +69,7 @@ class Examination:
     notices: tuple[str, ...]
     first_slice: int
     slices_in_all: int
+    acquisition: Acquisition | None = None
 
     @classmethod
     def read(
@@ -75,8 +79,12 @@ class Examination:
         highdose_path: AnyPath | None = None,
         slice_axis: int | None = None,
         match_predose: bool = True,
+        acquisition: Acquisition | None = None,
     ) -> Examination:
-        """Read, check and align the images of one examination; see `images.read_image` and `from_images`.
+        """Read, check and align the images of one examination; see `read_image` and `from_images`.
+
+        Args:
+            acquisition: None for what the files tell, see `read_acquisition`.
 
         Raises:
             LIPCARError: as these two do; the message names the file.
@@ -84,7 +92,10 @@ class Examination:
         paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
         given = {role: Path(path) for role, path in paths.items() if path is not None}
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
-        return cls._checked({role: read_image(path) for role, path in given.items()}, names, slice_axis, match_predose)
+        images = {role: read_image(path) for role, path in given.items()}
+        notices: list[str] = []
+        found = _acquisition(given, names, notices)
+        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices)
 
     @classmethod
     def from_images(
@@ -95,6 +106,7 @@ class Examination:
         slice_axis: int | None = None,
         names: Mapping[str, str] | None = None,
         match_predose: bool = True,
+        acquisition: Acquisition | None = None,
     ) -> Examination:
         """Check and align the images of one examination.
 
@@ -107,6 +119,7 @@ class Examination:
             names: how messages call the images, by argument; each the subject of a sentence.
             match_predose: whether to bring the pre-dose image to the low-dose image's place and receiver gain where
                 the two differ, and to leave it out where it shows something else; a notice says so.
+            acquisition: how the images were acquired, where it is known.
 
         Raises:
             LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
@@ -114,14 +127,19 @@ class Examination:
         """
         given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
         images = {role: image for role, image in given.items() if image is not None}
-        return cls._checked(images, names or _NAMES, slice_axis, match_predose)
+        return cls._checked(images, names or _NAMES, slice_axis, match_predose, acquisition, [])
 
     @classmethod
     def _checked(
-        cls, images: dict[str, sitk.Image], names: Mapping[str, str], slice_axis: int | None, match_predose: bool
+        cls,
+        images: dict[str, sitk.Image],
+        names: Mapping[str, str],
+        slice_axis: int | None,
+        match_predose: bool,
+        acquisition: Acquisition | None,
+        notices: list[str],
     ) -> Examination:
         """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
-        notices: list[str] = []
         for role, image in images.items():
             check_kind(image, names[role])
         grid = Grid.of(images["lowdose"])
@@ -153,6 +171,7 @@ class Examination:
             notices=tuple(notices),
             first_slice=0,
             slices_in_all=len(lowdose),
+            acquisition=acquisition,
         )
 
     def part(self, start: int, stop: int) -> Examination:
@@ -277,6 +296,27 @@ def _matched(
         gain = settle_gain(ratio, match, notices)
     predose *= np.float32(gain)
     return _Matched(predose, shift, rest, gain, doubtful)
+
+
+def _acquisition(paths: Mapping[str, Path], names: Mapping[str, str], notices: list[str]) -> Acquisition | None:
+    """How the images were acquired, the low-dose image first; says where another one was acquired otherwise."""
+    first: tuple[str, Acquisition] | None = None
+    for role, path in paths.items():
+        found, notice = read_acquisition(path)
+        if notice is not None:
+            notices.append(notice)
+        if found is None:
+            continue
+        if first is None:
+            first = role, found
+        elif differences := first[1].differences(found):
+            other = names[first[0]]
+            notices.append(
+                f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways: "
+                f"{', '.join(differences)}. What the agent changed cannot be told from that; choose images of one "
+                "protocol."
+            )
+    return None if first is None else first[1]
 
 
 def _slices(image: sitk.Image, axis: int) -> np.ndarray:

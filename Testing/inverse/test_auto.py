@@ -16,7 +16,7 @@ from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.evidence import WIDTHS, body, denoised
 from LIPCARLib.inverse.model import Model
 from LIPCARLib.inverse.reconstruction import ALPHA, Result, complete, reconstruct
-from LIPCARLib.physics.signal_equation import equilibrium_signal, signal_equation
+from LIPCARLib.physics import equilibrium_signal, signal_equation
 
 
 def run(examination: Examination, model: Model, **options: object) -> Result:

@@ -22,7 +22,7 @@ from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_ou
 from LIPCARLib.inverse.model import Model
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct
-from LIPCARLib.physics.signal_equation import DOSE_FRACTION
+from LIPCARLib.physics import DOSE_FRACTION
 
 IMAGES = dict[str, sitk.Image]
 

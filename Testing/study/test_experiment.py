@@ -12,7 +12,7 @@ import pytest
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import Model
 from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
-from LIPCARLib.physics.signal_equation import DOSE_FRACTION
+from LIPCARLib.physics import DOSE_FRACTION
 from LIPCARLib.study import Disturbance, Experiment
 from LIPCARLib.study.experiment import best_fit
 
