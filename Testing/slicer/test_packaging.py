@@ -38,6 +38,21 @@ def test_every_module_of_the_room_loads_without_torch(slicer: Any) -> None:
     run(f"import {', '.join(names)}\nassert not {{'torch', 'safetensors'}} & set(sys.modules)")
 
 
+def test_only_a_computation_imports_torch(slicer: Any) -> None:
+    """What the room imports within functions, but for those that run after Apply was clicked or torch was loaded."""
+    statements = set()
+    for path in ROOM:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and function.name not in ("start", "_delivered", "_devices"):
+                found = [node for node in ast.walk(function) if isinstance(node, ast.ImportFrom) and node.level]
+                for node in found:
+                    package = ".".join(["LIPCARLib", "slicer"][: 3 - node.level])
+                    names = ", ".join(alias.name for alias in node.names)
+                    statements.add(f"from {package}.{node.module} import {names}")
+    assert "from LIPCARLib.inverse import list_models" in statements and len(statements) >= 5
+    run("\n".join((*sorted(statements), "assert not {'torch', 'safetensors'} & set(sys.modules)")))
+
+
 def test_the_panel_opens_and_checks_without_torch(slicer: Any) -> None:
     """All that the user can do before Apply."""
     run(
