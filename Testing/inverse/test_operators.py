@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from LIPCARLib.inverse.model import Model
 from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.inverse.operators import ForwardOperator
 from LIPCARLib.inverse.regularizers import GenTV, Regularizer
+from LIPCARLib.physics import Acquisition, PulseSequence
 
 SHAPE = (5, 7)
 LONG = 1000
@@ -343,6 +345,9 @@ def parts(make_network: Callable[..., VNet], examination: Examination) -> dict[s
     return {
         "predose": predose,
         "equilibrium": equilibrium,
+        "full": equilibrium,
+        "fraction": 0.2,
+        "acquisition": Acquisition(PulseSequence.GRADIENT_ECHO, repetition_time=0.008, flip_angle=20.0),
         "images": torch.cat((predose, equilibrium), dim=1),
         "forward_operator": some_operator,
         "first": some_operator,
@@ -372,7 +377,9 @@ def built(
     arguments = {name: parts[name] for name in needed if name in parts}
     if not makes(function):
         bound = function if owner is None else getattr(parts[owner.__name__], function.__name__)
-        return bound, arguments
+        by_slice = {name: value for name, value in arguments.items() if isinstance(value, Tensor)}
+        rest = {name: value for name, value in arguments.items() if name not in by_slice}
+        return partial(bound, **rest), by_slice
     made = function(**arguments)
     operator = made[0] if isinstance(made, tuple) else made
     return operator, {"given": parts["predose" if "model" in needed else "images"]}
