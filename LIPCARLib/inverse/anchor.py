@@ -26,6 +26,10 @@ class Anchor:
         highdose: x_H as the equation has it, at least 0.
         headroom: M, the signal that no dose exceeds.
         predose, lowdose: x_P and x_L without noise.
+
+    >>> image = torch.full((1, 1, 8, 8), 0.4)
+    >>> Anchor(highdose=image, headroom=2 * image, predose=image, lowdose=image).highdose.shape
+    torch.Size([1, 1, 8, 8])
     """
 
     highdose: Tensor
@@ -55,6 +59,13 @@ def anchor(
         native: T10 in seconds, a number, or a map (N, 1, H, W); None for what the field lets expect.
         sigma: standard deviation of the noise of either image in model scale, a number or one a slice, (N,); None
             for what :func:`noise_between` finds.
+
+    >>> predose = torch.full((1, 1, 32, 32), 0.4)
+    >>> lowdose = predose.clone()
+    >>> lowdose[..., 8:24, 8:24] = 0.5
+    >>> found = anchor(lowdose, predose, fraction=0.2, acquisition=Acquisition.assumed()).highdose
+    >>> bool(found[..., 16, 16] > 0.7), round(found[0, 0, 2, 2].item(), 3)
+    (True, 0.4)
     """
     before, after = denoised_pair(lowdose, predose, noise_between(lowdose, predose) if sigma is None else sigma)
     if isinstance(fraction, Tensor):
@@ -66,7 +77,13 @@ def anchor(
 
 
 def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
-    """x_P and x_L without their noise, (N, 1, H, W), at least 0; arguments as of :func:`anchor`."""
+    """x_P and x_L without their noise, (N, 1, H, W), at least 0; arguments as of :func:`anchor`.
+
+    >>> noisy = torch.tensor([0.4, 0.42]).repeat(16, 8)[None, None]
+    >>> before, after = denoised_pair(noisy, noisy, sigma=0.02)
+    >>> bool(after.std() < noisy.std() / 4), torch.equal(before, after)
+    (True, True)
+    """
     sigma = torch.as_tensor(sigma, dtype=lowdose.dtype, device=lowdose.device).expand(len(lowdose))
     noisy = torch.cat((lowdose, lowdose - predose))
     weight = torch.cat((LOWDOSE_WEIGHT * sigma, DIFFERENCE_WEIGHT * sigma))
@@ -84,6 +101,11 @@ def noise_between(lowdose: Tensor, predose: Tensor) -> Tensor:
 
     Args:
         lowdose, predose: (N, 1, H, W), model scale, aligned: what they do not share counts as noise.
+
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> predose, lowdose = 0.4 + 0.02 * torch.randn(2, 1, 1, 64, 64, generator=rng)
+    >>> round(noise_between(lowdose, predose).item(), 2)
+    0.02
     """
     body = torch.minimum(lowdose, predose) > BODY
     difference = lowdose - predose

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from LIPCARLib.cli import run
 from LIPCARLib.imaging import Examination
-from LIPCARLib.inverse import complete, load_model, reconstruct
+from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
 
 
 def enhance(subject: Path, model: Path, *more: str | Path) -> int:
@@ -142,7 +142,7 @@ def test_alpha_is_explained_in_one_line(capfd: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("COLUMNS", "180")
     assert run(["enhance", "--help"]) == 0
     (line,) = [line for line in capfd.readouterr().out.splitlines() if "--alpha" in line]
-    assert "auto or a number, the paper's is 0.006: auto " in line and line.rstrip(" │|").endswith("[default: auto]")
+    assert AUTO_DESCRIPTION in line and line.rstrip(" │|").endswith("[default: auto]")
 
 
 def test_the_demo_writes_a_volume_a_report_and_a_picture(tmp_path: Path) -> None:
