@@ -18,8 +18,10 @@ from ..imaging import (
     check_place,
     check_series_folder,
     new_folder,
+    read_image,
     series_file,
     series_files,
+    told_acquisition,
     write_files,
 )
 from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete, default_model, load_model, reconstruct
@@ -80,20 +82,32 @@ def enhance(
     dose_fraction: Annotated[
         float | None, typer.Option(help="Low dose over full dose, if known; default: about a fifth.")
     ] = None,
+    acquisition: Annotated[
+        Path | None,
+        typer.Option(help="How the images were acquired, JSON with BIDS keys; default: what headers and sidecars say."),
+    ] = None,
+    t1_map: Annotated[
+        Path | None, typer.Option(help="T1 before the agent, s or ms, on the low-dose image's grid, if known.")
+    ] = None,
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
-    prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
+    prior_output: Annotated[Path | None, typer.Option(help="Where to write the model's own guess.")] = None,
     dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
 ) -> None:
     """Simulate the high-dose image of one examination."""
     outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, dicom_source=lowdose)
-    outputs.check([path for path in (lowdose, predose, highdose) if path is not None])
+    outputs.check([path for path in (lowdose, predose, highdose, acquisition, t1_map) if path is not None])
     weight = check_alpha(alpha)
     if dicom_output is not None:
         check_series_folder(dicom_output)
-    examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose)
+    told = None if acquisition is None else told_acquisition(acquisition)
+    examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose, told)
+    if t1_map is not None:
+        examination = examination.with_t1_map(read_image(t1_map), f"The T1 map ('{t1_map}')")
     chosen = load_model(default_model(examination.predose is not None) if model is None else model)
+    if not chosen.uses_acquisition and (acquisition is not None or t1_map is not None):
+        print_notice(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
     options = {"alpha": weight, "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
     _enhance(examination, chosen, {**options, "device": device}, outputs)
 
@@ -134,6 +148,8 @@ def _enhance(examination: Examination, model: Model, options: dict[str, Any], ou
     if examination.predose is not None and not model.uses_predose:
         print_notice(f"the model '{model.name}' does not use the pre-dose image.")
     result = _reconstruct(examination, model, options)
+    for notice in result.notices:
+        print_notice(notice)
     report = build_report(examination, result)
     written = _write(examination, result, report, outputs)
     out.print(

@@ -28,6 +28,7 @@ from .options import (
     HeldOutOption,
     ModelsOption,
     SolverOption,
+    TellAcquisitionOption,
     TellDoseOption,
 )
 
@@ -44,6 +45,7 @@ def evaluate(
         float | None, typer.Option(help="Low dose over full dose; default: what a simulated cohort tells.")
     ] = None,
     tell_dose: TellDoseOption = False,
+    tell_acquisition: TellAcquisitionOption = True,
     solver: SolverOption = "proximal",
     iterations: Annotated[int | None, typer.Option(help="As in lipcar enhance.")] = None,
     held_out: HeldOutOption = False,
@@ -65,6 +67,7 @@ def evaluate(
         iterations=iterations,
         device=device,
         tell_dose=tell_dose,
+        tell_acquisition=tell_acquisition,
     )
     if card is not None:
         record_operator_error(models[0], card, folders)  # auto needs it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LIPCARError
-from ..inverse import Model, Progress, default_model, load_model, read_manifest, write_manifest
+from ..inverse import Model, NetworkPair, Progress, default_model, load_model, read_manifest, write_manifest
 from ..learning import read_subject
 from ..study import Experiment, Failure, SubjectResult, card_scores, measure_operator_error, run_experiment
 from .console import err, out, progress_bar
@@ -22,12 +22,12 @@ def load_models(names: Sequence[str] | None, folders: Sequence[Path]) -> tuple[M
 
 
 def held_out_of(folders: Sequence[Path], models: Sequence[Model]) -> list[Path]:
-    """The subjects that the training of all models kept out.
+    """The subjects that the training of all models kept out; all where nothing was trained.
 
     Raises:
         LIPCARError: there is none.
     """
-    kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models]
+    kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models if m.has_weights]
     found = [folder for folder in folders if all(folder.name in subjects for subjects in kept)]
     if not found:
         names = ", ".join(m.name for m in models)
@@ -72,7 +72,12 @@ def print_comparison(experiment: Experiment, results: Sequence[SubjectResult]) -
 
 
 def record_operator_error(model: Model, manifest_folder: Path, folders: Sequence[Path]) -> None:
-    """Measure the forward operator's error on these subjects and write it into the model's card, on disk and loaded."""
+    """Measure the forward operator's error on these subjects and write it into the model's card, on disk and loaded.
+
+    Of a pair of networks: what else a model may be, no rule asks how far it is off.
+    """
+    if not isinstance(model, NetworkPair):
+        return
     error = measure_operator_error(model, (read_subject(folder) for folder in folders))
     model.manifest["forward_operator_error"] = error
     write_manifest(manifest_folder, read_manifest(manifest_folder) | {"forward_operator_error": error})

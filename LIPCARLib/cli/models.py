@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ..inverse import list_models, read_manifest, verify_model
+from ..inverse import kind_of, list_models, read_manifest, verify_model
 from .console import out
 from .tables import scores_table
 
@@ -21,9 +21,8 @@ def list_command() -> None:
     for entry in list_models():
         manifest = read_manifest(entry.folder)
         subjects = len(manifest.get("training", {}).get("training_subjects", []))
-        table.add_row(
-            entry.name, "yes" if manifest["uses_predose"] else "no", f"{subjects} subjects", manifest["description"]
-        )
+        trained = f"{subjects} subjects" if manifest["files"] else "nothing"
+        table.add_row(entry.name, "yes" if manifest["uses_predose"] else "no", trained, manifest.get("description", ""))
     out.print(table)
 
 
@@ -33,10 +32,14 @@ def show_command(name: Annotated[str, typer.Argument(help="A shipped model's nam
     manifest = read_manifest(name)
     training = manifest.get("training", {})
     out.print(f"[bold]{manifest['name']}[/]  {manifest.get('description', '')}", highlight=False)
+    out.print(f"kind: {kind_of(manifest).value}", highlight=False)
     for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
         out.print(f"{key}: {manifest.get(key)}", highlight=False)
-    out.print(f"trained on: {training.get('cohort')}", highlight=False)
-    out.print(f"training settings: {training.get('settings')}", highlight=False)
+    if manifest["files"]:
+        out.print(f"trained on: {training.get('cohort')}", highlight=False)
+        out.print(f"training settings: {training.get('settings')}", highlight=False)
+    else:
+        out.print("trained on: nothing, it has no weights", highlight=False)
     for role, entry in manifest["files"].items():
         out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}", highlight=False, soft_wrap=True)
     measured = manifest.get("metrics", {})
@@ -55,5 +58,8 @@ def verify_command(
 ) -> None:
     """Check every file of a model against its manifest."""
     for model in [name] if name is not None else [entry.name for entry in list_models()]:
-        for path, digest in verify_model(model).items():
+        files = verify_model(model)
+        for path, digest in files.items():
             out.print(f"{model}/{path}: OK, SHA-256 {digest}", highlight=False, soft_wrap=True)
+        if not files:
+            out.print(f"{model}: OK, no weights", highlight=False, soft_wrap=True)

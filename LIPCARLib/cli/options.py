@@ -21,6 +21,12 @@ AlphasOption = Annotated[
 TellDoseOption = Annotated[
     bool, typer.Option("--tell-dose", help="Tell the models the dose fraction, as lipcar enhance --dose-fraction does.")
 ]
+TellAcquisitionOption = Annotated[
+    bool,
+    typer.Option(
+        help="Tell the models how the images were acquired, as sidecars or a simulated cohort's parameters have it."
+    ),
+]
 SolverOption = Annotated[str, typer.Option(help="proximal or adam.")]
 HeldOutOption = Annotated[
     bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")

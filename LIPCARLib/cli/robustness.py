@@ -14,7 +14,15 @@ from ..learning import subject_folders
 from ..study import LEVELS, Disturbance, Experiment, SubjectResult, write_curves
 from .console import err, print_written
 from .experiments import held_out_of, load_models, run_with_progress
-from .options import AlphasOption, CohortArgument, DeviceOption, HeldOutOption, ModelsOption, TellDoseOption
+from .options import (
+    AlphasOption,
+    CohortArgument,
+    DeviceOption,
+    HeldOutOption,
+    ModelsOption,
+    TellAcquisitionOption,
+    TellDoseOption,
+)
 
 METHODS = ("as-is", "nn", "lip-car")
 
@@ -28,6 +36,7 @@ def robustness(
     ] = ",".join(LEVELS),
     alpha: AlphasOption = None,
     tell_dose: TellDoseOption = False,
+    tell_acquisition: TellAcquisitionOption = True,
     held_out: HeldOutOption = False,
     device: DeviceOption = "auto",
 ) -> None:
@@ -38,7 +47,9 @@ def robustness(
         folders = held_out_of(folders, models)
     wanted = _disturbances(disturb)
     alphas = tuple(check_alpha(one) for one in alpha or [AUTO])
-    experiment = Experiment(models, METHODS, alphas, device=device, tell_dose=tell_dose)
+    experiment = Experiment(
+        models, METHODS, alphas, device=device, tell_dose=tell_dose, tell_acquisition=tell_acquisition
+    )
     curves: dict[str, dict[float, list[SubjectResult]]] = {}
     for disturbance in wanted:
         name = f"{disturbance.kind}-{disturbance.level:g}"

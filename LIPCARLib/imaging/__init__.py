@@ -2,7 +2,7 @@
 
 from .examination import Examination
 from .grid import AXES, Grid, resample
-from .headers import read_acquisition, told_acquisition
+from .headers import acquisition_of_keys, common_acquisition, read_acquisition, told_acquisition
 from .intensity import SCALE_RULE
 from .reading import read_image, series_file
 from .registration import move
@@ -14,9 +14,11 @@ __all__ = [
     "SCALE_RULE",
     "Examination",
     "Grid",
+    "acquisition_of_keys",
     "check_output",
     "check_place",
     "check_series_folder",
+    "common_acquisition",
     "move",
     "new_folder",
     "read_acquisition",

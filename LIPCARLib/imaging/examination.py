@@ -17,10 +17,11 @@ from .comparison import KINSHIP, KINSHIP_DOUBT, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import gain_ratio, settle_gain
 from .grid import Grid, slices_first, slicing_axis
-from .headers import read_acquisition
-from .intensity import foreground_scale, noise_deviation, noise_floor
+from .headers import common_acquisition
+from .intensity import foreground, foreground_scale, noise_deviation, noise_floor
 from .reading import read_image
 from .registration import Shift, move, register
+from .t1_map import times_in_seconds
 
 _NAMES = {"lowdose": "The low-dose image", "predose": "The pre-dose image", "highdose": "The high-dose image"}
 
@@ -52,6 +53,7 @@ class Examination:
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
         acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
+        native_time: T1 before the agent in seconds, (S, H, W) float32, 0 where the map tells nothing; None without one.
     """
 
     lowdose: np.ndarray
@@ -70,6 +72,7 @@ class Examination:
     first_slice: int
     slices_in_all: int
     acquisition: Acquisition | None = None
+    native_time: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -94,7 +97,7 @@ class Examination:
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
         images = {role: read_image(path) for role, path in given.items()}
         notices: list[str] = []
-        found = _acquisition(given, names, notices)
+        found = common_acquisition(given, names, notices)
         return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices)
 
     @classmethod
@@ -198,9 +201,25 @@ class Examination:
             lowdose=self.lowdose[start:stop],
             predose=None if self.predose is None else self.predose[start:stop],
             highdose=None if self.highdose is None else self.highdose[start:stop],
+            native_time=None if self.native_time is None else self.native_time[start:stop],
             grid=self.grid.part(self.slice_axis, start, stop),
             first_slice=self.first_slice + start,
         )
+
+    def with_t1_map(self, image: sitk.Image, name: str = "The T1 map") -> Examination:
+        """The same with a map of the patient's T1 before the agent.
+
+        Args:
+            image: on the low-dose image's grid, in seconds or milliseconds; zero, negative or not finite where the map
+                tells nothing.
+            name: how messages call it, the subject of a sentence.
+
+        Raises:
+            LIPCARError: another grid, or values that are no T1 (see `times_in_seconds`).
+        """
+        notices: list[str] = []
+        times = times_in_seconds(self.slices_of(image, name), foreground(self.lowdose), name, notices)
+        return replace(self, native_time=times, notices=(*self.notices, *notices))
 
     def aligned_predose(self, slices: slice) -> np.ndarray | None:
         """Some slices of the pre-dose image as the low-dose image has them, moved by `predose_rest`.
@@ -296,27 +315,6 @@ def _matched(
         gain = settle_gain(ratio, match, notices)
     predose *= np.float32(gain)
     return _Matched(predose, shift, rest, gain, doubtful)
-
-
-def _acquisition(paths: Mapping[str, Path], names: Mapping[str, str], notices: list[str]) -> Acquisition | None:
-    """How the images were acquired, the low-dose image first; says where another one was acquired otherwise."""
-    first: tuple[str, Acquisition] | None = None
-    for role, path in paths.items():
-        found, notice = read_acquisition(path)
-        if notice is not None:
-            notices.append(notice)
-        if found is None:
-            continue
-        if first is None:
-            first = role, found
-        elif differences := first[1].differences(found):
-            other = names[first[0]]
-            notices.append(
-                f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways: "
-                f"{', '.join(differences)}. What the agent changed cannot be told from that; choose images of one "
-                "protocol."
-            )
-    return None if first is None else first[1]
 
 
 def _slices(image: sitk.Image, axis: int) -> np.ndarray:

@@ -57,6 +57,35 @@ def read_acquisition(path: AnyPath) -> tuple[Acquisition | None, str | None]:
         return None, f"How '{path}' was acquired is not known: {error}"
 
 
+def common_acquisition(
+    paths: Mapping[str, AnyPath], names: Mapping[str, str], notices: list[str]
+) -> Acquisition | None:
+    """How the images of an examination were acquired, as the first one says whose header tells it.
+
+    Args:
+        paths: of the images by role, the low-dose image first.
+        names: how messages call them, by role, the subject of a sentence.
+        notices: where sentences for the user are appended: what is no use, and what was acquired otherwise.
+    """
+    first: tuple[str, Acquisition] | None = None
+    for role, path in paths.items():
+        found, notice = read_acquisition(path)
+        if notice is not None:
+            notices.append(notice)
+        if found is None:
+            continue
+        if first is None:
+            first = role, found
+        elif differences := first[1].differences(found):
+            other = names[first[0]]
+            notices.append(
+                f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways: "
+                f"{', '.join(differences)}. What the agent changed cannot be told from that; choose images of one "
+                "protocol."
+            )
+    return None if first is None else first[1]
+
+
 def told_acquisition(path: AnyPath) -> Acquisition:
     """The acquisition that a JSON file with the keys of a BIDS sidecar tells: seconds, degrees, tesla.
 
@@ -64,10 +93,23 @@ def told_acquisition(path: AnyPath) -> Acquisition:
         LIPCARError: not readable, no JSON object, or no sequence that the signal equation knows.
     """
     path = Path(path)
-    found = Acquisition.from_bids(_read_json(path))
+    return acquisition_of_keys(_read_json(path), f"'{path}'")
+
+
+def acquisition_of_keys(keys: Mapping[str, Any], name: str) -> Acquisition:
+    """The same of the keys themselves.
+
+    Args:
+        keys: of a BIDS sidecar.
+        name: how messages call them, the subject of a sentence.
+
+    Raises:
+        LIPCARError: no sequence that the signal equation knows, or a number that no scanner has.
+    """
+    found = Acquisition.from_bids(keys)
     if found is None:
         raise LIPCARError(
-            f"'{path}' tells no sequence that is known here. A ScanningSequence of SE (spin echo), GR (spoiled "
+            f"{name} tells no sequence that is known here. A ScanningSequence of SE (spin echo), GR (spoiled "
             'gradient echo) or ["GR", "IR"] (inversion-prepared gradient echo) is expected, with RepetitionTime in '
             "seconds and FlipAngle in degrees."
         )

@@ -73,13 +73,16 @@ def noise_floor(lowdose: np.ndarray) -> float:
 
 
 def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> float:
-    """Standard deviation sigma of the noise: from the background or from tissue, whichever shows more.
+    """How noisy an image is: standard deviation of the noise in background or in tissue, whichever shows more.
 
     A background may have been masked or filtered, and then shows less noise than tissue has. In tissue: the median
     magnitude of the second difference along both axes of the slices, which knows neither level nor slope, over 0.6745
     (Donoho & Johnstone, Biometrika 81(3), 1994). Texture makes it too large. The difference to the pre-dose image has
-    the noise of both and none of the texture that they share; so the smaller of the two is taken. Where the background
-    was masked, pixels two apart are looked at as well: neighbors are too alike once an image was interpolated.
+    the noise of both and none of the texture that they share; so the smaller of the two is taken, the difference as it
+    is: where texture hides the noise of one image, as in most real ones, the number is sqrt(2) times the noise of
+    either. The rule for pairs of networks was tuned with that; `inverse.anchor.noise_between` takes it off. Where the
+    background was masked, pixels two apart are looked at as well: neighbors are too alike once an image was
+    interpolated.
 
     Args:
         lowdose: (S, H, W), non-negative, finite, in intensity units.

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .alpha import ALPHA, AUTO, AUTO_DESCRIPTION, check_alpha
     from .devices import available_devices, choose_device
-    from .manifest import ROLES, default_model, list_models, read_manifest, write_file, write_manifest
-    from .model import Model, load_model, save_model, verify_model
+    from .manifest import ROLES, default_model, kind_of, list_models, read_manifest, write_file, write_manifest
+    from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
+    from .network_pair import NetworkPair
     from .networks import VNet
-    from .operators import operator_for
+    from .operators import with_noise_floor
     from .reconstruction import Progress, Result, complete, mapped, reconstruct
+    from .session import Model
 
 _HOME = {
     "alpha": ("ALPHA", "AUTO", "AUTO_DESCRIPTION", "check_alpha"),
     "devices": ("available_devices", "choose_device"),
-    "manifest": ("ROLES", "default_model", "list_models", "read_manifest", "write_file", "write_manifest"),
-    "model": ("Model", "load_model", "save_model", "verify_model"),
+    "manifest": ("ROLES", "default_model", "kind_of", "list_models", "read_manifest", "write_file", "write_manifest"),
+    "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
+    "network_pair": ("NetworkPair",),
     "networks": ("VNet",),
-    "operators": ("operator_for",),
+    "operators": ("with_noise_floor",),
     "reconstruction": ("Progress", "Result", "complete", "mapped", "reconstruct"),
+    "session": ("Model",),
 }
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "AUTO_DESCRIPTION",
     "ROLES",
     "Model",
+    "NetworkPair",
     "Progress",
     "Result",
     "VNet",
@@ -39,14 +44,17 @@ __all__ = [
     "choose_device",
     "complete",
     "default_model",
+    "kind_of",
     "list_models",
     "load_model",
+    "load_pair",
     "mapped",
-    "operator_for",
     "read_manifest",
     "reconstruct",
+    "save_anchored_model",
     "save_model",
     "verify_model",
+    "with_noise_floor",
     "write_file",
     "write_manifest",
 ]

@@ -1,4 +1,7 @@
-"""What `auto` does: an alpha from the noise, and how far, at which scales and by which operator the data are believed.
+"""What `auto` does, one rule for each kind of model: :func:`auto` and :func:`prior_as_it_is`.
+
+The first, for a pair of networks: an alpha from the noise, and how far, at which scales and by which operator the data
+are believed.
 
     x = argmin over x >= 0, x = xbar in air, of   1/2 <r_E, (W + M) r_E> + 1/2 <r_F, V r_F> + alpha GenTV(x - xbar)
 
@@ -9,17 +12,16 @@ another way to weigh data against prior may put together otherwise (Testing/abla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..physics import equilibrium_signal
 from .evidence import body, denoised, enhancing, fine_scale_trust, operator_error, scale_weights
-from .operators import ForwardOperator, by_signal_equation, side_by_side
+from .operators import by_signal_equation, side_by_side
 from .regularizers import GenTV
+from .session import Plan, Session
 from .solvers import Objective, Solver, Step, Stop, proximal
 
 NOISE_ALPHA = 0.18
@@ -30,68 +32,6 @@ FINE_WEIGHT = 0.2
 """Of F's data term at fine scales where the trust is complete."""
 EQUATION_SHARE = 3
 """Evaluations of the signal equation for one of the network: it costs next to nothing, and its tail is long."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """Some slices of an examination, what a model says of them, and what was asked for. Tensors are (N, 1, H, W).
-
-    Attributes:
-        lowdose: x_L, model scale.
-        predose: x_P as the model takes it; None for a model without pre-dose input.
-        aligned: x_P where the low-dose image has it; None where there is none, or one that may show something else.
-        gain: what the pre-dose image was multiplied by.
-        sigma, floor: standard deviation of the noise, and noise floor, of either image in model scale.
-        prior: the network's guess xbar, noise and all.
-        forward_operator: the learned F, noise floor included.
-        card: the model's manifest.
-        around_prior: whether GenTV is around the prior; False for plain total variation.
-        iterations: evaluations of F a slice, at most.
-
-    >>> image = torch.full((1, 1, 8, 8), 0.4)
-    >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> session.doubtful
-    False
-    """
-
-    lowdose: Tensor
-    predose: Tensor | None = None
-    aligned: Tensor | None = None
-    gain: float = 1.0
-    sigma: float
-    floor: float = 0.0
-    prior: Tensor
-    forward_operator: ForwardOperator
-    card: Mapping[str, Any]
-    around_prior: bool = True
-    iterations: int = 10
-
-    @property
-    def doubtful(self) -> bool:
-        """There is a pre-dose image, and it may show something else."""
-        return self.predose is not None and self.aligned is None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A problem that is ready to be solved.
-
-    Attributes:
-        steps: the solver, not begun.
-        trust: in the learned F by slice, (N,), 0..1.
-        budget: evaluations that `steps` takes at most, of whatever it evaluates; for the progress.
-
-    >>> Plan(iter(()), torch.ones(3), budget=10).trust
-    tensor([1., 1., 1.])
-    """
-
-    steps: Solver
-    trust: Tensor
-    budget: int
-
-
-Rule = Callable[[Session], Plan]
-"""A way to weigh data against prior. The product has one, :func:`auto`."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +69,23 @@ def auto(session: Session) -> Plan:
     trust = no_trust(session) if session.doubtful else network_trust(session, anchor, inside)
     equation = None if session.aligned is None else equation_problem(session, anchor, session.aligned, inside)
     return plan(session, anchor, trust, equation)
+
+
+def prior_as_it_is(session: Session) -> Plan:
+    """For anchored models: x = xbar, the objective evaluated once, which leaves F(x) - x_L to be looked at.
+
+    The prior is built from the equation that F is, so what F still finds is noise, or tissue whose T10 is not the one
+    assumed; on real heads a solver around it paid for less of that with more noise, and was worse.
+
+    >>> image = torch.full((1, 1, 8, 8), 0.4)
+    >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
+    >>> (only,) = prior_as_it_is(session).steps
+    >>> torch.equal(only.x, image), only.network_evaluations
+    (True, tensor([1]))
+    """
+    here = anchored(session, session.prior, None)
+    problem = Objective(session.forward_operator, session.lowdose, here.regularizer, here.alpha, session.predose)
+    return Plan(proximal(problem, session.prior, Stop(1)), no_trust(session), budget=1)
 
 
 def anchored(session: Session, xbar: Tensor, support: Tensor | None) -> Anchor:

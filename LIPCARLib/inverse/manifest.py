@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ from ..resources import RESOURCES
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 ROLES = ("prior", "forward_operator")
+
+
+class Kind(Enum):
+    """The kinds of model.
+
+    >>> kind_of(read_manifest("vnet-predose"))
+    <Kind.PAIR: 'pair of networks'>
+    """
+
+    PAIR = "pair of networks"
+    ANCHORED = "anchored to the signal equation"
+
+
+KINDS = {
+    ("VNet", "VNet"): Kind.PAIR,
+    ("Anchor", "SignalEquation"): Kind.ANCHORED,
+    ("AnchoredPrior", "SignalEquation"): Kind.ANCHORED,
+}
+"""By what stands as "class" in the architecture of prior and forward operator."""
+WITHOUT_WEIGHTS = frozenset({"Anchor", "SignalEquation"})
+"""The classes of which a manifest names no file."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +57,7 @@ def list_models() -> list[ModelEntry]:
     """The shipped models, sorted by name.
 
     >>> [entry.name for entry in list_models()]
-    ['vnet-lowdose', 'vnet-predose']
+    ['signal', 'vnet-lowdose', 'vnet-predose']
     """
     folder = RESOURCES / "Models"
     return [ModelEntry(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))]
@@ -53,8 +75,15 @@ def default_model(uses_predose: bool) -> str:
 def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of a model, its own structure checked but not yet its files.
 
+    Returns:
+        "schema_version"; "name"; "uses_predose"; "architecture": for each of ROLES a class of KINDS and the arguments
+        of its constructor; "files": for each role whose class has weights "path" and "sha256"; "scale"; and the card:
+        "description", "intended_use", "licence", "training", "metrics", "forward_operator_error", none of which must
+        be there.
+
     Raises:
-        LIPCARError: no such model; a manifest that is unreadable, incomplete, of another schema or intensity scale.
+        LIPCARError: no such model; a manifest that is unreadable, incomplete, of another schema or intensity scale;
+            an architecture that is of no kind.
 
     >>> read_manifest("vnet-predose")["uses_predose"]
     True
@@ -70,21 +99,63 @@ def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"The model manifest {path} has schema version {version!r}; this LIPCAR reads version {SCHEMA_VERSION}. "
             "Use a model made for this version, or another version of LIPCAR."
         )
-    try:
-        complete = isinstance(manifest["name"], str) and all(
-            isinstance(manifest["files"][role][key], str) for role in ROLES for key in ("path", "sha256")
-        )
-        complete = complete and all(isinstance(manifest["architecture"][role], dict) for role in ROLES)
-    except (KeyError, TypeError) as error:
-        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
-    if not complete:
-        raise LIPCARError(f"The model manifest {path} is malformed: a name, path or hash is not a text. Restore it.")
+    _check_structure(manifest, path)
     if manifest.get("scale") != SCALE_RULE:
         raise LIPCARError(
             f"The model in {path.parent} was trained on images scaled by {manifest.get('scale')}; this LIPCAR scales "
             f"by {SCALE_RULE}. Its results would be wrong: use a model made for this version."
         )
     return manifest
+
+
+def _check_structure(manifest: Mapping[str, Any], path: Path) -> None:
+    try:
+        classes = tuple(manifest["architecture"][role].get("class") for role in ROLES)
+        complete = isinstance(manifest["name"], str) and isinstance(manifest["files"], dict)
+    except (KeyError, TypeError) as error:
+        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
+    except AttributeError:
+        complete = False
+    if not complete:
+        raise LIPCARError(
+            f"The model manifest {path} is malformed: its name is no text, or its files or an architecture are no "
+            "object. Restore it."
+        )
+    if classes not in KINDS:
+        known = ", ".join(f"{prior} with {operator}" for prior, operator in KINDS)
+        raise LIPCARError(
+            f"The model manifest {path} has an unknown architecture: as prior {manifest['architecture']['prior']}, as "
+            f"forward operator {manifest['architecture']['forward_operator']}. Known are the classes {known}. Restore "
+            "it, or use a newer version of LIPCAR."
+        )
+    _check_files(
+        manifest["files"], [r for r, name in zip(ROLES, classes, strict=True) if name not in WITHOUT_WEIGHTS], path
+    )
+
+
+def _check_files(files: Mapping[str, Any], roles: list[str], path: Path) -> None:
+    """A path and a hash for each role that has weights, and for no other."""
+    try:
+        texts = [files[role][key] for role in roles for key in ("path", "sha256")]
+    except (KeyError, TypeError) as error:
+        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise LIPCARError(f"The model manifest {path} is malformed: a path or hash is not a text. Restore it.")
+    if extra := set(files) - set(roles):
+        raise LIPCARError(
+            f"The model manifest {path} is malformed: it names a file for {', '.join(sorted(extra))}, which has no "
+            "weights. Restore it."
+        )
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """Of a manifest that :func:`read_manifest` returned.
+
+    >>> kind_of(read_manifest("signal")).value
+    'anchored to the signal equation'
+    """
+    prior, operator = (manifest["architecture"][role]["class"] for role in ROLES)
+    return KINDS[prior, operator]
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

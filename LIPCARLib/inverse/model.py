@@ -1,11 +1,10 @@
-"""A model on disk and in memory: a prior and a forward operator, their manifest, checksums, loading and saving."""
+"""A model on disk: its kinds, their networks, manifest and checksums; loading and saving."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,80 +12,27 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
 
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
-from .manifest import MANIFEST, ROLES, SCHEMA_VERSION, find_model, read_manifest, write_file, write_manifest
+from .anchored_model import AnchoredModel
+from .manifest import (
+    MANIFEST,
+    ROLES,
+    SCHEMA_VERSION,
+    Kind,
+    find_model,
+    kind_of,
+    read_manifest,
+    write_file,
+    write_manifest,
+)
+from .network_pair import NetworkPair
 from .networks import VNet
+from .session import Model
 
-
-class Model(nn.Module):
-    """A pair of networks in one scale: the prior Psi_(P)L2H and the forward operator F = Psi_(P)H2L.
-
-    Tensors are (N, 1, H, W), float, in model scale (image / examination scale), any H and W. Weights are frozen:
-    gradients flow to the images only.
-
-    Attributes:
-        manifest: the content of manifest.json.
-        name: from the manifest.
-        uses_predose: whether both networks take the pre-dose image as well.
-        predicts_noise_free: whether F was trained towards noise-free low-dose images, which are zero in air.
-
-    >>> model = load_model("vnet-lowdose")
-    >>> xbar = model.prior(torch.zeros(1, 1, 32, 32))
-    >>> model.forward_operator(xbar).shape
-    torch.Size([1, 1, 32, 32])
-    """
-
-    def __init__(self, prior: VNet, forward_operator: VNet, manifest: Mapping[str, Any]) -> None:
-        super().__init__()
-        self._prior, self._forward_operator = prior, forward_operator
-        self.manifest = dict(manifest)
-        self.name = str(manifest["name"])
-        self.uses_predose = prior.in_channels == 2
-        self.predicts_noise_free = bool(manifest.get("training", {}).get("clean_images_used_for_forward_operator"))
-        self.requires_grad_(False).eval()
-        # The faster layout for convolutions on a CPU; torch's stubs lack the argument.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def prior(self, lowdose: Tensor, predose: Tensor | None = None) -> Tensor:
-        """xbar, the end-to-end network's guess of the high-dose image, at least 0.
-
-        Raises:
-            LIPCARError: the model needs a pre-dose image and there is none.
-        """
-        guess: Tensor = self._prior(self._input(lowdose, predose))
-        return guess.clamp_min(0)
-
-    def forward_operator(self, highdose: Tensor, predose: Tensor | None = None) -> Tensor:
-        """F(x): the low-dose image that this high-dose image would have given. Differentiable in `highdose`.
-
-        Raises:
-            LIPCARError: the model needs a pre-dose image and there is none.
-        """
-        predicted: Tensor = self._forward_operator(self._input(highdose, predose))
-        return predicted
-
-    def network(self, role: str) -> VNet:
-        """The network that plays this role of `manifest.ROLES`."""
-        return {"prior": self._prior, "forward_operator": self._forward_operator}[role]
-
-    def _input(self, image: Tensor, predose: Tensor | None) -> Tensor:
-        if not self.uses_predose:
-            return image
-        if predose is None:
-            raise LIPCARError(
-                f"The model '{self.name}' needs a pre-dose image and none was given. Give one, or choose a model "
-                "without pre-dose input."
-            )
-        return torch.cat((predose, image), dim=1).contiguous(memory_format=torch.channels_last)
-
-    @property
-    def digest(self) -> str:
-        """One SHA-256 for the pair: of its architecture and its two files' SHA-256 in the manifest."""
-        identity = {key: self.manifest[key] for key in ("architecture", "files")}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+NETWORKS: dict[str, Callable[..., Any]] = {"VNet": VNet}
+"""The networks that a manifest may ask for, by class name: torch modules with a property `architecture`."""
 
 
 def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | str = "cpu") -> Model:
@@ -101,14 +47,40 @@ def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | st
     """
     folder = find_model(name_or_folder)
     manifest = read_manifest(folder)
-    networks = {role: _load_network(folder, manifest, role) for role in ROLES}
+    networks = {role: _load_network(folder, manifest, role) for role in manifest["files"]}
+    return _BUILDERS[kind_of(manifest)](folder, networks, manifest).to(device)
+
+
+def _pair(folder: Path, networks: Mapping[str, Any], manifest: Mapping[str, Any]) -> Model:
     channels = {role: network.in_channels for role, network in networks.items()}
     if set(channels.values()) not in ({1}, {2}):
         raise LIPCARError(
             f"The model in {folder} is not a pair: its networks take {channels} input images. Both must take one, or "
             "both two."
         )
-    return Model(networks["prior"], networks["forward_operator"], manifest).to(device)
+    return NetworkPair(networks["prior"], networks["forward_operator"], manifest)
+
+
+def _anchored(folder: Path, networks: Mapping[str, Any], manifest: Mapping[str, Any]) -> Model:
+    return AnchoredModel(networks.get("prior"), manifest)
+
+
+_BUILDERS = {Kind.PAIR: _pair, Kind.ANCHORED: _anchored}
+
+
+def load_pair(name_or_folder: str | os.PathLike[str]) -> NetworkPair:
+    """The same where only a pair of networks serves.
+
+    Raises:
+        LIPCARError: as :func:`load_model`; another kind of model.
+
+    >>> load_pair("vnet-predose").network("prior").in_channels
+    2
+    """
+    model = load_model(name_or_folder)
+    if not isinstance(model, NetworkPair):
+        raise LIPCARError(f"The model '{model.name}' is no pair of networks; give one that `lipcar train` made.")
+    return model
 
 
 def verify_model(name_or_folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -131,8 +103,8 @@ def save_model(
     forward_operator: VNet,
     card: Mapping[str, Any],
 ) -> Path:
-    """Write a model folder: float16 weights as safetensors, and the manifest last, so that a manifest is never
-    without its files.
+    """Write the folder of a pair of networks: float16 weights as safetensors, and the manifest last, so that a
+    manifest is never without its files.
 
     Args:
         folder: created if missing.
@@ -149,10 +121,50 @@ def save_model(
     ...     load_model(folder).name
     'mine'
     """
-    folder = Path(folder)
+    networks = {"prior": prior, "forward_operator": forward_operator}
+    return _save(Path(folder), name, prior.in_channels == 2, networks, {}, card)
+
+
+def save_anchored_model(
+    folder: str | os.PathLike[str], name: str, network: Any | None, card: Mapping[str, Any]
+) -> Path:
+    """Write the folder of an anchored model, as :func:`save_model` does.
+
+    Args:
+        folder: created if missing.
+        name: what users call the model.
+        network: what adds to the anchor, of a class in NETWORKS; None for the closed form alone.
+        card: as of :func:`save_model`.
+
+    Returns:
+        The manifest's path.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_anchored_model(folder, "mine", None, {"description": "the physics"})
+    ...     load_model(folder).digest == load_model("signal").digest
+    True
+    """
+    networks = {} if network is None else {"prior": network}
+    return _save(Path(folder), name, True, networks, ANCHORED_ARCHITECTURE, card)
+
+
+ANCHORED_ARCHITECTURE = {"prior": {"class": "Anchor"}, "forward_operator": {"class": "SignalEquation"}}
+"""Of an anchored model without weights."""
+
+
+def _save(
+    folder: Path,
+    name: str,
+    uses_predose: bool,
+    networks: Mapping[str, Any],
+    architecture: Mapping[str, Any],
+    card: Mapping[str, Any],
+) -> Path:
+    """Networks by their role; `architecture` of the roles that none plays."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    for role, network in zip(ROLES, (prior, forward_operator), strict=True):
+    for role, network in networks.items():
         # float16 halves the download; it moved the SSIM of held-out slices by less than 2e-4.
         data = save_tensors(
             {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()}
@@ -163,8 +175,8 @@ def save_model(
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "uses_predose": prior.in_channels == 2,
-        "architecture": {role: n.architecture for role, n in zip(ROLES, (prior, forward_operator), strict=True)},
+        "uses_predose": uses_predose,
+        "architecture": {r: networks[r].architecture if r in networks else architecture[r] for r in ROLES},
         "scale": SCALE_RULE,
         **card,
         "files": files,
@@ -173,7 +185,7 @@ def save_model(
     return folder / MANIFEST
 
 
-def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> VNet:
+def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> Any:
     entry = manifest["files"][role]
     path = folder / entry["path"]
     if Path(entry["path"]).name != entry["path"]:
@@ -189,10 +201,14 @@ def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> VNet:
             f"{entry['sha256'][:16]}.... Restore the model."
         )
     architecture = dict(manifest["architecture"][role])
-    if architecture.pop("class", None) != "VNet":
-        raise LIPCARError(f"The {role} of {folder} has an unknown architecture: {manifest['architecture'][role]}.")
+    build = NETWORKS.get(architecture.pop("class"))
+    if build is None:
+        raise LIPCARError(
+            f"The {role} of {folder} has an unknown architecture: {manifest['architecture'][role]}. This LIPCAR builds "
+            f"{', '.join(NETWORKS)}; use a newer version."
+        )
     try:
-        network = VNet(**architecture)
+        network = build(**architecture)
         network.load_state_dict({key: value.float() for key, value in load_tensors(data).items()})
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise LIPCARError(f"The weights in {path} do not fit their architecture {architecture}: {error}") from error

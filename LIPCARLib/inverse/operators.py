@@ -11,9 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..imaging import Examination
-from ..physics import signal_equation
-from .model import Model
+from ..physics import Acquisition, SignalCurve, lowdose_of, signal_curve, signal_equation
 
 ForwardOperator = Callable[[Tensor, Tensor | None], Tensor]
 """From images (N, 1, H, W) and what else it looks at, (N, C, H, W) (the learned one: the pre-dose images) or None, to
@@ -43,22 +41,6 @@ def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> Forward
     return seen
 
 
-def operator_for(model: Model, examination: Examination) -> tuple[ForwardOperator, float]:
-    """The model's forward operator as it is compared with the examination's low-dose image, and the floor it was given.
-
-    The floor is in model scale, 0 where F was trained to show the noise in air itself.
-
-    >>> from LIPCARLib.inverse import load_model
-    >>> from LIPCARLib.resources import RESOURCES
-    >>> examination = Examination.read(RESOURCES / "SampleData" / "rat-lowdose.nrrd")
-    >>> forward_operator, floor = operator_for(load_model("vnet-lowdose"), examination)
-    >>> forward_operator(torch.zeros(1, 1, 16, 16), None).shape, 0 <= floor < 0.2
-    (torch.Size([1, 1, 16, 16]), True)
-    """
-    floor = examination.noise_floor / examination.scale if model.predicts_noise_free else 0.0
-    return with_noise_floor(model.forward_operator, floor), floor
-
-
 def by_signal_equation(floor: float) -> ForwardOperator:
     """The signal equation with the noise floor, looking at two images: x_P and its equilibrium signal M, (N, 2, H, W).
 
@@ -75,6 +57,29 @@ def by_signal_equation(floor: float) -> ForwardOperator:
         if images is None:
             raise TypeError("the signal equation looks at a pre-dose image and its equilibrium signal; None was given")
         return signal_equation(highdose, images[:, :1], images[:, 1:])
+
+    return with_noise_floor(equation, floor)
+
+
+def by_acquisition(acquisition: Acquisition | SignalCurve, fraction: float, floor: float = 0.0) -> ForwardOperator:
+    """The signal equation of an acquisition (`physics.lowdose_of`), looking at x_P and its headroom M, (N, 2, H, W).
+
+    Args:
+        acquisition: of the images; or its curve.
+        fraction: low dose over full dose, above 0, at most 1.
+        floor: in model scale; 0 where x, x_P and M show it as x_L does.
+
+    >>> predose, full = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 1.5)
+    >>> seen = by_acquisition(Acquisition.assumed(), 0.2)(predose, torch.cat((predose, full), dim=1))
+    >>> torch.allclose(seen, predose)  # no agent, no change
+    True
+    """
+    curve = signal_curve(acquisition) if isinstance(acquisition, Acquisition) else acquisition
+
+    def equation(highdose: Tensor, images: Tensor | None) -> Tensor:
+        if images is None:
+            raise TypeError("the signal equation looks at a pre-dose image and its headroom; None was given")
+        return lowdose_of(highdose, images[:, :1], images[:, 1:], fraction, curve)
 
     return with_noise_floor(equation, floor)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +17,10 @@ from ..errors import LIPCARError
 from ..imaging import Examination
 from ..physics import DOSE_FRACTION
 from .alpha import ALPHA, AUTO, check_alpha
-from .auto import Plan, Rule, Session, auto
+from .conditions import Conditions
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
-from .evidence import operator_error
-from .model import Model
-from .operators import operator_for
 from .regularizers import GenTV
+from .session import Model, Plan, Rule, Session, Slices
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Stop, adam, proximal
 
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
@@ -70,7 +67,7 @@ class Result(_Batch):
 
     Attributes:
         highdose: the simulated high-dose volume, non-negative.
-        prior: the end-to-end network's guess xbar.
+        prior: the model's own guess xbar.
         data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
         objective: per slice, its value at the start and after every step.
         residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale, each spatial
@@ -78,9 +75,10 @@ class Result(_Batch):
         network_evaluations: per slice, evaluations of the forward operator by the solver, of the signal equation alone
             where "auto" leaves the network out; its look at the residual, one forward pass, is not counted.
         trust: per slice, how far fine scales of the data counted, 0..1 (see `evidence.fine_scale_trust`): near 1 the
-            measured image contradicts the prior. Always 1 where alpha is a number.
+            measured image contradicts the prior. Always 1 where alpha is a number, 0 where "auto" leaves the prior.
         seconds: wall-clock time of the computation.
         provenance: how it was made; plain values, ready for a report or an image header.
+        notices: what was assumed for want of a word, as sentences for the user.
 
     >>> volume = np.zeros((1, 8, 8), np.float32)
     >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], seconds=0.5, provenance={"alpha": 0.006})
@@ -90,6 +88,7 @@ class Result(_Batch):
 
     seconds: float
     provenance: dict[str, Any]
+    notices: tuple[str, ...] = ()
 
 
 Reconstruction = Generator[Progress, None, Result]
@@ -110,7 +109,7 @@ def reconstruct(
     data_consistency: bool = False,
     around_prior: bool = True,
     dose_fraction: float | None = None,
-    rule: Rule = auto,
+    rule: Rule | None = None,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -118,7 +117,7 @@ def reconstruct(
     value (see :func:`complete`). Nothing outside is changed before that. Arguments are checked at the first `next`.
 
     Args:
-        examination: checked; its own scale is used.
+        examination: checked; its own scale, acquisition and map of T1 are used.
         model: moved to the device.
         alpha: "auto", or the weight of the regularizer, a positive number (the paper's is ALPHA): then the objective is
             the paper's own. Large values return the prior.
@@ -130,10 +129,10 @@ def reconstruct(
         data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
             not count as an evaluation.
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
-        dose_fraction: the low dose over the full one, 0..1, where it is known: the low-dose image is brought to the
-            fraction that the models were trained for (`physics.DOSE_FRACTION`), along its difference to the pre-dose
-            image. None for about that one.
-        rule: what "auto" does; for studies that compare it with other ways (Testing/ablations).
+        dose_fraction: the low dose over the full one, 0..1, where it is known: an anchored model inverts its equation
+            for it; for a pair of networks the low-dose image is brought to the fraction that they were trained for
+            (`physics.DOSE_FRACTION`), along its difference to the pre-dose image. None for about that one.
+        rule: what "auto" does, for studies that compare ways (Testing/ablations); None for the model's own rule.
 
     Raises:
         LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
@@ -162,7 +161,11 @@ def reconstruct(
     began = time.monotonic()
     batches = yield from _solve_all(examination, model, request, device, at_once)
     seconds = time.monotonic() - began
-    return _assembled(batches, seconds, _provenance(examination, model, request, device))
+    told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
+    provenance = _provenance(examination, model, request, device)
+    if not model.uses_acquisition:
+        return _assembled(batches, seconds, provenance, ())
+    return _assembled(batches, seconds, provenance | told.provenance(), told.assumptions())
 
 
 @dataclass(frozen=True)
@@ -175,23 +178,18 @@ class _Request:
     data_consistency: bool
     around_prior: bool
     dose_fraction: float | None
-    rule: Rule
+    rule: Rule | None
 
     @property
     def evaluations(self) -> int:
         return SOLVERS[self.solver] if self.iterations is None else self.iterations
-
-    @property
-    def dose_ratio(self) -> float:
-        """The dose fraction that the models know over the given one."""
-        return 1.0 if self.dose_fraction is None else DOSE_FRACTION / self.dose_fraction
 
 
 def _checked(request: _Request, examination: Examination, model: Model) -> _Request:
     if request.solver not in SOLVERS:
         raise LIPCARError(f"Unknown solver '{request.solver}'; expected one of: {', '.join(SOLVERS)}.")
     if request.alpha == AUTO:
-        operator_error(model.manifest)
+        model.check_auto()
         if request.solver != "proximal":
             raise LIPCARError(
                 f"The solver '{request.solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), "
@@ -283,7 +281,8 @@ def _solve(
     # A forward pass takes about a third of an evaluation with its gradient, and as long as "auto" does without F.
     begun = 0.3 if request.alpha == AUTO else 1 / (3 * session.iterations)
     yield begun
-    plan = request.rule(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
+    rule = request.rule or model.rule
+    plan = rule(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
     objective, evaluations = [], []
     for step in plan.steps:
         objective.append(step.objective)
@@ -307,30 +306,34 @@ def _solve(
 
 
 def _session(examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice) -> Session:
-    """The chosen slices in model scale, brought to the dose that the model knows, and the network's guess."""
-    scale, ratio = examination.scale, request.dose_ratio
-    lowdose = _to_device(examination.lowdose[chosen], scale, device)
+    """The chosen slices in model scale, and what the model says of them."""
+    scale = examination.scale
     predose = aligned = None
     moved = examination.aligned_predose(chosen) if model.uses_predose else None
     if examination.predose is not None and moved is not None:
         predose, aligned = (_to_device(volume, scale, device) for volume in (examination.predose[chosen], moved))
-        if ratio != 1:
-            lowdose = torch.lerp(aligned, lowdose, ratio).clamp_min(0)
-    with torch.no_grad():
-        prior = model.prior(lowdose, predose)
-    return Session(
-        lowdose=lowdose,
+    slices = Slices(
+        lowdose=_to_device(examination.lowdose[chosen], scale, device),
         predose=predose,
-        aligned=None if examination.predose_doubtful else aligned,
+        aligned=aligned,
+        doubtful=examination.predose_doubtful,
         gain=examination.predose_gain,
-        # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
-        sigma=examination.noise / scale * math.hypot(ratio, 1 - ratio),
+        sigma=examination.noise / scale,
         floor=examination.noise_floor / scale,
-        prior=prior,
-        forward_operator=operator_for(model, examination)[0],
-        card=model.manifest,
-        around_prior=request.around_prior,
-        iterations=request.evaluations,
+        conditions=_conditions(examination, request, device, chosen),
+    )
+    return replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
+
+
+def _conditions(examination: Examination, request: _Request, device: torch.device, chosen: slice) -> Conditions:
+    native = examination.native_time
+    return Conditions.of_examination(
+        len(examination.lowdose[chosen]),
+        examination.acquisition,
+        request.dose_fraction,
+        DOSE_FRACTION,
+        None if native is None else _to_device(native[chosen], 1.0, device),
+        device,
     )
 
 
@@ -345,7 +348,7 @@ def _paper(session: Session, alpha: float, solver: str) -> Plan:
     return Plan(proximal(problem, xbar, Stop(iterations)), trust, iterations)
 
 
-def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any]) -> Result:
+def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any], notices: tuple[str, ...]) -> Result:
     consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
     return Result(
         highdose=np.concatenate([b.highdose for b in batches]),
@@ -357,6 +360,7 @@ def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any]
         trust=[value for b in batches for value in b.trust],
         seconds=seconds,
         provenance=provenance,
+        notices=notices,
     )
 
 
@@ -381,7 +385,7 @@ def _provenance(examination: Examination, model: Model, request: _Request, devic
         "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
         "predose_gain": examination.predose_gain,
         "predose_rest": " ".join(f"{pixels:.2f}" for pixels in examination.predose_rest),
-        "noise_floor": operator_for(model, examination)[1],
+        "noise_floor": model.shown_floor(examination.noise_floor / examination.scale),
         "slice_axis": examination.slice_axis,
         "slices": f"{first + 1}-{first + count} of {examination.slices_in_all}",
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import numpy as np
 
 from ..errors import LIPCARError
 from ..imaging import Examination, read_image
+from ..physics import Acquisition, PulseSequence
 
 SUFFIX = ".nrrd"
 ROLES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
+_SEQUENCES = {"spin echo": PulseSequence.SPIN_ECHO, "gradient echo": PulseSequence.GRADIENT_ECHO}
+"""By the name in parameters.json."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ def subject_folders(cohort: str | os.PathLike[str]) -> list[Path]:
 def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     """Read and check one subject.
 
+    How its images were acquired is what their sidecars tell, or what the subject was simulated with: as a header would.
+
     Args:
         folder: of the subject.
         match_predose: as in `Examination.from_images`.
@@ -83,6 +88,8 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
     predose = paths["predose"] if paths["predose"].is_file() else None
     examination = Examination.read(paths["lowdose"], predose, paths["highdose"], match_predose=match_predose)
+    if examination.acquisition is None:
+        examination = replace(examination, acquisition=simulated_acquisition(read_parameters(folder)))
 
     def extra(role: str, dtype: type) -> np.ndarray | None:
         path = paths[role]
@@ -106,6 +113,19 @@ def read_parameters(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return parameters
+
+
+def simulated_acquisition(parameters: Mapping[str, Any] | None) -> Acquisition | None:
+    """How a subject was acquired, from the parameters that it was simulated with; None where they do not tell."""
+    known: Mapping[str, Any] = parameters or {}
+    sequence: Any = known.get("sequence")
+    try:
+        kind = _SEQUENCES[sequence["name"]]
+        flip = sequence["flip"] if kind is PulseSequence.GRADIENT_ECHO else None
+        field = known.get("field")
+        return Acquisition(kind, sequence["tr"], sequence["te"], flip_angle=flip, magnetic_field=field)
+    except (KeyError, TypeError, LIPCARError):
+        return None
 
 
 def split_subjects(names: Sequence[str], held_out: float, seed: int) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..imaging.metrics import ssim
-from ..inverse import ROLES, Model, VNet
+from ..inverse import ROLES, NetworkPair, VNet
 from .checkpoints import Checkpoint, Weights
 from .crops import TrainingData, lesson, random_crop, validation_crops
 from .settings import TrainingSettings
@@ -52,7 +52,7 @@ class Trainer:
         data: TrainingData,
         device: torch.device,
         checkpoint: Path,
-        first: Model | None = None,
+        first: NetworkPair | None = None,
     ) -> None:
         self.role, self.index, self.settings, self.device = role, ROLES.index(role), settings, device
         self.checkpoint, self.clean, self.subjects = checkpoint, data.clean, data.training
@@ -123,7 +123,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = s.learning_rate * self.slowdown * warm * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _first_network(self, first: Model | None) -> VNet:
+    def _first_network(self, first: NetworkPair | None) -> VNet:
         s = self.settings
         torch.manual_seed(s.seed * len(ROLES) + self.index)
         if first is not None:

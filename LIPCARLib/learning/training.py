@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from ..errors import LIPCARError
-from ..inverse import ROLES, Model, VNet, choose_device, load_model, save_model, write_file
+from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model, write_file
 from .checkpoints import prepare_checkpoints
 from .cohort import describe_cohort, read_subject, split_subjects, subject_folders
 from .crops import TrainingData, subject_tensors
@@ -71,7 +71,7 @@ def train(
     if wrong:
         raise LIPCARError(f"A snapshot after epoch {wrong[0]} was asked for; expected 1 to {settings.epochs}.")
     device = choose_device(device) if isinstance(device, str) else device
-    first = None if start is None else load_model(start)
+    first = None if start is None else load_pair(start)
     if first is not None:
         settings = _settings_of_start(first, settings)
     output = Path(output)
@@ -120,7 +120,7 @@ def snapshot_name(epoch: int) -> str:
     return f"epoch-{epoch:02d}"
 
 
-def _settings_of_start(first: Model, settings: TrainingSettings) -> TrainingSettings:
+def _settings_of_start(first: NetworkPair, settings: TrainingSettings) -> TrainingSettings:
     """The settings with the architecture and the digest of the model that is gone on from."""
     if first.uses_predose != settings.predose:
         raise LIPCARError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import LIPCARError
-from ..imaging import new_folder, series_files, write_files
+from ..imaging import common_acquisition, new_folder, series_files, write_files
+from ..physics import Acquisition
 from .geometry import image_of
 from .mrml import provenance_of, related
 from .services import VolumeNode
@@ -69,6 +70,22 @@ def dicom_header(volume: VolumeNode) -> Any:
         if tag_for_keyword(keyword) is not None:
             setattr(header, keyword, value)
     return header
+
+
+def acquisition_of(
+    volumes: Mapping[str, VolumeNode | None], dicom_file: Callable[[str], str], notices: list[str]
+) -> Acquisition | None:
+    """How the volumes were acquired, as far as Slicer's DICOM database tells it.
+
+    Args:
+        volumes: by role, the low-dose volume first.
+        dicom_file: as of :func:`export_series`.
+        notices: where sentences for the user are appended, as by `common_acquisition`.
+    """
+    given = {role: volume for role, volume in volumes.items() if volume is not None}
+    files = {role: file for role, volume in given.items() if (file := _file_of(volume, dicom_file))}
+    names = {role: _("The volume '{name}'").format(name=given[role].GetName()) for role in files}
+    return common_acquisition(files, names, notices)
 
 
 def _free_folder(parent: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         iterations: int | None = None,
         matchPredose: bool = True,
         doseFraction: float | None = None,
+        acquisition: Mapping[str, Any] | None = None,
         slices: tuple[int, int | None] = (0, None),
         extras: Sequence[str] = (),
         isPreview: bool = False,
@@ -131,6 +132,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param iterations: None for the solver's default.
         :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
         :param doseFraction: the low dose over the full one, above 0 and at most 1; None for about a fifth.
+        :param acquisition: keys of a BIDS sidecar (ScanningSequence, RepetitionTime in seconds, FlipAngle, ...); None
+            for what Slicer's DICOM database knows of the volumes. What is not known is assumed and noticed.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to leave out the convergence plot and, with a reference, the table of metrics.
@@ -143,7 +146,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from ..inverse import default_model, load_model, reconstruct
 
         whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
-        examination = whole.part(slices[0], slices[1] or len(whole.lowdose))
+        examination = self._withAcquisition(
+            whole.part(slices[0], slices[1] or len(whole.lowdose)), volumes, acquisition
+        )
         name = model or default_model(examination.predose is not None)
         steps = reconstruct(
             examination,
@@ -187,6 +192,18 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Compute to the end here and now; the callbacks are called as ever."""
         while self.isRunning():
             self._advance()
+
+    def _withAcquisition(
+        self, examination: Examination, volumes: dict[str, VolumeNode | None], told: Mapping[str, Any] | None
+    ) -> Examination:
+        from ..imaging import acquisition_of_keys
+        from .dicom import acquisition_of
+
+        notices: list[str] = []
+        known = acquisition_of(volumes, self._services.dicom_file, notices)
+        if told is not None:
+            known = acquisition_of_keys(told, "The acquisition")
+        return replace(examination, acquisition=known, notices=(*examination.notices, *notices))
 
     def _refuse(self, volumes: dict[str, VolumeNode | None], output: VolumeNode | None) -> None:
         if self.isRunning():

@@ -23,7 +23,7 @@ CONTRADICTION = _(
 def notices_of(result: Result) -> tuple[str, ...]:
     """What a result shows that the inputs alone did not, as sentences."""
     is_rule = result.provenance["alpha"] == ALPHA_AUTO  # with a number the trust is 1 and tells nothing
-    return (CONTRADICTION,) if is_rule and np.median(result.trust) > 0.5 else ()
+    return (*result.notices, *((CONTRADICTION,) if is_rule and np.median(result.trust) > 0.5 else ()))
 
 
 def summary_of(examination: Examination, fits: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -88,9 +88,13 @@ def evaluate_subject(
 
 def _read(experiment: Experiment, folder: Path, other: Path, match_predose: bool) -> Subject:
     if experiment.disturbance is None:
-        return read_subject(folder, match_predose=match_predose)
-    stranger = partial(read_subject, other, match_predose=False)
-    return experiment.disturbance.apply(read_subject(folder, match_predose=False), stranger, match_predose)
+        subject = read_subject(folder, match_predose=match_predose)
+    else:
+        stranger = partial(read_subject, other, match_predose=False)
+        subject = experiment.disturbance.apply(read_subject(folder, match_predose=False), stranger, match_predose)
+    if experiment.tell_acquisition:
+        return subject
+    return replace(subject, examination=replace(subject.examination, acquisition=None))
 
 
 def _dose_fraction(experiment: Experiment, folder: Path) -> float | None:

@@ -89,6 +89,7 @@ class Disturbance:
             e.to_image(high),
             slice_axis=e.slice_axis,
             match_predose=match_predose,
+            acquisition=e.acquisition,
         )
         return replace(subject, examination=disturbed, clean_highdose=clean)
 

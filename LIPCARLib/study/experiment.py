@@ -45,6 +45,8 @@ class Experiment:
         solver, iterations, device: as in `inverse.reconstruct`.
         disturbance: what goes wrong in every subject, if anything.
         tell_dose: whether the models' methods are told the dose fraction, a disturbance of the dose included.
+        tell_acquisition: whether they are told how the images were acquired, where sidecars or a simulated cohort's
+            parameters tell it: a scanner writes that into every header, the dose fraction into none.
         reconstruct: what computes LIP-CAR and TV; Testing/ablations hands in others.
 
     Raises:
@@ -60,6 +62,7 @@ class Experiment:
     device: str = "auto"
     disturbance: Disturbance | None = None
     tell_dose: bool = False
+    tell_acquisition: bool = True
     reconstruct: Callable[..., Generator[Progress, None, Result]] = reconstruct
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class Experiment:
             "iterations": self.iterations,
             "disturbance": None if self.disturbance is None else asdict(self.disturbance),
             "tell_dose": self.tell_dose,
+            "tell_acquisition": self.tell_acquisition,
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -90,9 +94,13 @@ class Experiment:
         return next((label for label in labels if "PL2H" in label), labels[0] if labels else None)
 
     def label(self, model: Model) -> str:
-        """The paper's name of the model's prior, with the model's own where two share it."""
-        label = "NN-PL2H" if model.uses_predose else "NN-L2H"
-        same = [m for m in self.models if m.uses_predose == model.uses_predose]
+        """The paper's name of the model's prior ("NN" where that is a network), as :meth:`label_of`."""
+        return self.label_of("NN" if model.has_weights else "prior", model)
+
+    def label_of(self, method: str, model: Model) -> str:
+        """The paper's name of what a method does with a model, with the model's own where two share it."""
+        label = f"{method}-{model.family}"
+        same = [m for m in self.models if m.family == model.family]
         return label if len(same) == 1 else f"{label} {model.name}"
 
     def told_dose(self, dose_fraction: float | None) -> float | None:
@@ -124,7 +132,7 @@ def compute_images(
             images[f"{label} as is"] = yield from _prior(experiment, unmatched, wanted, None)
         model = next((m for m in (wanted, *experiment.models) if not m.uses_predose or e.predose is not None), None)
         if model is not None:
-            images |= yield from _model_images(experiment, e, model, label, told if model.uses_predose else None)
+            images |= yield from _model_images(experiment, e, model, wanted, told if model.uses_predose else None)
     return images
 
 
@@ -153,10 +161,11 @@ def best_fit(subject: Subject) -> np.ndarray:
 
 
 def _model_images(
-    experiment: Experiment, examination: Examination, model: Model, label: str, told: float | None
+    experiment: Experiment, examination: Examination, model: Model, wanted: Model, told: float | None
 ) -> Generator[Progress, None, Images]:
-    """The network alone, LIP-CAR and TV, by their names with the label in them."""
+    """The prior alone, LIP-CAR and TV of a model, by the names that those of the wanted one have."""
     images: Images = {}
+    label = experiment.label(wanted)
     for method, name in (("lip-car", "LIP-CAR"), ("tv", "TV")):
         for alpha in experiment.alphas if method in experiment.methods else ():
             result = yield from experiment.reconstruct(
@@ -171,7 +180,7 @@ def _model_images(
             )
             if "nn" in experiment.methods:
                 images[label] = result.prior
-            images[f"{label.replace('NN', name, 1)} {alpha}"] = result.highdose
+            images[f"{experiment.label_of(name, wanted)} {alpha}"] = result.highdose
     if "nn" in experiment.methods and label not in images:
         images[label] = yield from _prior(experiment, examination, model, told)
     return images

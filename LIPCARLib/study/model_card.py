@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..inverse import ALPHA, AUTO, Model, evidence, operator_for
+from ..inverse import ALPHA, AUTO, NetworkPair, evidence, with_noise_floor
 from ..learning import Subject
 from .experiment import Experiment
 from .records import SubjectResult
@@ -27,7 +27,7 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
     (model,) = experiment.models
     label = experiment.label(model)
     names = {"pre-dose": "predose", "low-dose": "lowdose", label: "prior"}
-    names |= {f"{label.replace('NN', 'LIP-CAR', 1)} {alpha}": f"lip-car {alpha}" for alpha in experiment.alphas}
+    names |= {f"{experiment.label_of('LIP-CAR', model)} {alpha}": f"lip-car {alpha}" for alpha in experiment.alphas}
     rows = [row for result in results for row in result.scores]
     means: dict[str, dict[str, float]] = {}
     for method, name in names.items():
@@ -45,7 +45,7 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
     return {"subjects": [r.subject for r in results], "slices": len(slices), "means_over_slices": means}
 
 
-def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[str, Any]:
+def measure_operator_error(model: NetworkPair, subjects: Iterable[Subject]) -> dict[str, Any]:
     """What a model's card says of its forward operator: how far F(x_H) is from x_L, by band of spatial frequency.
 
     Per band, what nine of ten slices (`evidence.QUANTILE`) stay below in mean square over the body, in model scale,
@@ -64,7 +64,7 @@ def measure_operator_error(model: Model, subjects: Iterable[Subject]) -> dict[st
         e = subject.examination
         volumes = [e.lowdose, subject.truth] + ([e.predose] if model.uses_predose and e.predose is not None else [])
         floor, sigma = e.noise_floor / e.scale, e.noise / e.scale
-        forward_operator, _ = operator_for(model, e)
+        forward_operator = with_noise_floor(model.forward_operator, model.shown_floor(floor))
         height, width = e.lowdose.shape[1:]
         noise = sigma**2 * evidence.noise_energies(height, width, device)
         for z in range(len(e.lowdose)):

@@ -25,7 +25,7 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
     """
     report = {
         **result.provenance,
-        "notices": list(examination.notices),
+        "notices": [*examination.notices, *result.notices],
         "seconds": result.seconds,
         "network_evaluations": max(result.network_evaluations),
         "network_evaluations_by_slice": result.network_evaluations,
