@@ -12,7 +12,8 @@ import torch
 
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.evidence import WIDTHS
-from LIPCARLib.inverse.model import Model, load_model, save_model
+from LIPCARLib.inverse.model import load_pair, save_model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.simulation import simulate
 
@@ -60,13 +61,13 @@ def lowdose_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(model_folder: Path) -> Model:
-    return load_model(model_folder)
+def model(model_folder: Path) -> NetworkPair:
+    return load_pair(model_folder)
 
 
 @pytest.fixture
-def lowdose_model(lowdose_model_folder: Path) -> Model:
-    return load_model(lowdose_model_folder)
+def lowdose_model(lowdose_model_folder: Path) -> NetworkPair:
+    return load_pair(lowdose_model_folder)
 
 
 @pytest.fixture(scope="session")

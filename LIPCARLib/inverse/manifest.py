@@ -121,7 +121,7 @@ def _check_structure(manifest: Mapping[str, Any], path: Path) -> None:
             f"The model manifest {path} is malformed: its name is no text, or its files or an architecture are no "
             "object. Restore it."
         )
-    if classes not in KINDS:
+    if classes not in list(KINDS):  # what is no text may have no hash
         known = ", ".join(f"{prior} with {operator}" for prior, operator in KINDS)
         raise LIPCARError(
             f"The model manifest {path} has an unknown architecture: as prior {manifest['architecture']['prior']}, as "

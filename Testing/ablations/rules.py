@@ -33,9 +33,6 @@ from LIPCARLib.inverse import (
 )
 from LIPCARLib.inverse.auto import (
     Anchor,
-    Plan,
-    Rule,
-    Session,
     anchored,
     auto,
     equation_problem,
@@ -44,6 +41,7 @@ from LIPCARLib.inverse.auto import (
     no_trust,
     plan,
 )
+from LIPCARLib.inverse.session import Plan, Rule, Session
 from LIPCARLib.inverse.solvers import PROXIMAL_EVALUATIONS, Objective, Solver, Step, Stop, proximal
 from LIPCARLib.learning import subject_folders
 from LIPCARLib.study import Experiment, write_experiment

@@ -18,14 +18,15 @@ import torch
 from LIPCARLib.imaging import Examination
 from LIPCARLib.imaging.gain import gain_ratio
 from LIPCARLib.imaging.registration import shift_between
-from LIPCARLib.inverse.model import Model, load_model
+from LIPCARLib.inverse.model import load_model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.learning.cohort import Subject, read_subject
 from LIPCARLib.simulation import Tissue
 
 GAIN = np.float32(1.125)
 
 
-def body_rmse(model: Model, examination: Examination, reference: np.ndarray, body: np.ndarray) -> float:
+def body_rmse(model: NetworkPair, examination: Examination, reference: np.ndarray, body: np.ndarray) -> float:
     images = (examination.lowdose, examination.predose)
     low, pre = (torch.from_numpy(image / np.float32(examination.scale))[:, None] for image in images)
     with torch.no_grad():

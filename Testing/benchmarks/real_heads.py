@@ -1,9 +1,10 @@
 """What each method makes of real images whose low dose is simulated by three laws, in one table.
 
 Real images before and after a full dose are taken as free of noise; the low dose follows from them by a spin echo, a
-spoiled gradient echo, or a law linear in the dose, with a T10 that follows brightness and that no method is told. Then
-come Rician noise where there is an image, and a pre-dose image that lies 0.3 pixels off. Errors are against the full
-dose without noise, in units of its bright end, averaged over examinations.
+spoiled gradient echo, or a law linear in the dose, with a T10 that follows brightness and that no model is told. Models
+that use the acquisition are told it, and the dose fraction. Then come Rician noise where there is an image, and a
+pre-dose image that lies 0.3 pixels off. Errors are against the full dose without noise, in units of its bright end,
+averaged over examinations.
 
     python Testing/benchmarks/real_heads.py FOLDER [FOLDER ...] [--model NAME ...] [--alpha 0.006 ...]
 
@@ -66,10 +67,8 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument(
-        "--model", nargs="*", default=["vnet-predose"], help="with pre-dose image; none for the physics"
-    )
-    parser.add_argument("--alpha", nargs="*", default=["auto", "0.006"], help="of each model, beside its network alone")
+    parser.add_argument("--model", nargs="*", default=["vnet-predose", "signal"], help="with pre-dose image")
+    parser.add_argument("--alpha", nargs="*", default=["auto", "0.006"], help="of each model, beside its prior alone")
     parser.add_argument("--slices", type=int, default=5, help="of each examination, evenly spaced (default 5)")
     parser.add_argument("--fraction", type=float, default=0.2, help="low dose over full dose (default 0.2)")
     parser.add_argument("--noise", type=float, default=0.015, help="in units of the bright end (default 0.015)")
@@ -83,8 +82,9 @@ def main() -> None:
         methods = physics(case, arguments.fraction)
         for model in models:
             for alpha in arguments.alpha:
-                result = complete(reconstruct(case.examination, model, alpha=alpha, device="cpu"))
-                methods[f"{model.name}, network alone"] = result.prior
+                told = arguments.fraction if model.uses_acquisition else None
+                result = complete(reconstruct(case.examination, model, alpha=alpha, device="cpu", dose_fraction=told))
+                methods[f"{model.name}, prior alone"] = result.prior
                 methods[f"{model.name}, alpha {alpha}"] = result.highdose
         for method, image in methods.items():
             record(scores.setdefault(method, {}).setdefault(case.law, {}), case, image)
@@ -131,7 +131,7 @@ def simulated(
     shown = (predose > 0) | (highdose > 0)  # a head without its skull has no noise around it
     noisy = [rician(image, noise * bright, rng) * shown for image in (low, moved)]
     images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in noisy]
-    return Case(name, law, Examination.from_images(*images), predose, highdose, native, bright)
+    return Case(name, law, Examination.from_images(*images, acquisition=LAWS[law]), predose, highdose, native, bright)
 
 
 def native_times(predose: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.alpha import ALPHA
 from LIPCARLib.inverse.devices import choose_device, describe
 from LIPCARLib.inverse.manifest import default_model
-from LIPCARLib.inverse.model import Model, load_model
+from LIPCARLib.inverse.model import load_model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.reconstruction import complete, reconstruct
 from LIPCARLib.inverse.regularizers import GenTV
@@ -38,7 +39,7 @@ def examination(slices: int) -> Examination:
     return Examination.from_images(*images)
 
 
-def papers_loop(model: Model, e: Examination, z: int, learning_rate: float, device: torch.device) -> list[float]:
+def papers_loop(model: NetworkPair, e: Examination, z: int, learning_rate: float, device: torch.device) -> list[float]:
     """The objective by step for slice z, from the plain loop that anyone would write from the paper."""
     predose, lowdose = (
         torch.from_numpy(image[z] / np.float32(e.scale))[None, None].to(device) for image in (e.predose, e.lowdose)

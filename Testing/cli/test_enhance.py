@@ -42,6 +42,65 @@ def test_enhance_is_told_the_dose(subject: Path, model_folder: Path, capsys: pyt
     assert "The dose fraction is 20" in " ".join(capsys.readouterr().err.split())
 
 
+def signal(subject: Path, *more: str | Path) -> int:
+    lowdose, predose, output = (subject / f"{name}.nrrd" for name in ("lowdose", "predose", "out"))
+    common = ["--lowdose", lowdose, "--predose", predose, "--output", output, "--model", "signal", "--device", "cpu"]
+    return run(["enhance", *(str(argument) for argument in (*common, *more))])
+
+
+def test_what_the_physics_had_to_assume_is_said(subject: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert signal(subject, "--report", subject / "r.json") == 0
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "assumed is spin echo, repetition time 450 ms" in shown and "assumed is 0.22 of the full dose" in shown
+    report = json.loads((subject / "r.json").read_text())
+    assert report["acquisition"].startswith("assumed: spin echo")
+    assert sum("assumed" in notice for notice in report["notices"]) == 2
+    assert sitk.ReadImage(str(subject / "out.nrrd")).GetMetaData("LIPCAR.acquisition") == report["acquisition"]
+
+
+def test_the_physics_is_told(subject: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = {"ScanningSequence": "GR", "RepetitionTime": 0.006, "FlipAngle": 15, "MagneticFieldStrength": 3}
+    (subject / "told.json").write_text(json.dumps(keys))
+    (subject / "lowdose.json").write_text(json.dumps(keys | {"FlipAngle": 20}))
+    assert signal(subject, "--report", subject / "sidecar.json", "--dose-fraction", "0.2") == 0
+    told = ("--acquisition", subject / "told.json", "--dose-fraction", "0.2")
+    assert signal(subject, *told, "--report", subject / "told-report.json") == 0
+    assert "assumed" not in capsys.readouterr().err
+    sidecar, report = (json.loads((subject / name).read_text()) for name in ("sidecar.json", "told-report.json"))
+    assert "flip angle 20 degrees" in sidecar["acquisition"] and "flip angle 15 degrees" in report["acquisition"]
+    assert report["dose_fraction"] == 0.2
+
+
+def test_a_map_of_t1_is_read_and_checked(subject: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lowdose = sitk.ReadImage(str(subject / "lowdose.nrrd"))
+    times = sitk.Cast(lowdose, sitk.sitkFloat32) * 0 + 1200
+    sitk.WriteImage(times, str(subject / "t1.nrrd"))
+    sitk.WriteImage(times * 1000, str(subject / "wrong.nrrd"))
+    voxels = []
+    for more in ((), ("--t1-map", subject / "t1.nrrd", "--report", subject / "r.json")):
+        assert signal(subject, *more) == 0
+        voxels.append(sitk.GetArrayFromImage(sitk.ReadImage(str(subject / "out.nrrd"))))
+    assert np.abs(voxels[0] - voxels[1]).max() > 0
+    assert json.loads((subject / "r.json").read_text())["t1_map_used"] is True
+    capsys.readouterr()
+    assert signal(subject, "--t1-map", subject / "wrong.nrrd") == 2
+    assert "milliseconds" in capsys.readouterr().err
+
+
+def test_a_pair_of_networks_says_that_it_was_told_in_vain(
+    subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (subject / "told.json").write_text('{"ScanningSequence": "SE"}')
+    assert enhance(subject, model_folder, "--acquisition", subject / "told.json") == 0
+    assert "uses neither the acquisition nor a T1 map" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_physics_needs_a_predose_image(subject: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--lowdose", subject / "lowdose.nrrd", "--output", subject / "o.nrrd", "--model", "signal"]
+    assert run(["enhance", *(str(argument) for argument in arguments)]) == 2
+    assert "'signal' needs a pre-dose image" in capfd.readouterr().err
+
+
 def test_report_holds_what_was_promised(subject: Path, model_folder: Path) -> None:
     extra = ("--highdose", subject / "highdose.nrrd", "--report", subject / "r.json", "--alpha", "0.01")
     assert enhance(subject, model_folder, *extra) == 0
@@ -103,6 +162,8 @@ def test_picture_is_a_png(subject: Path, model_folder: Path) -> None:
         (["--report", "nowhere/r.json"], "does not exist"),
         (["--prior-output", "prior.jpg"], "must end in"),
         (["--highdose", "missing.nrrd"], "missing.nrrd"),
+        (["--acquisition", "missing.json"], "'missing.json' cannot be read"),
+        (["--t1-map", "missing.nrrd"], "missing.nrrd"),
         (["--no-such-option"], "No such option"),
     ],
 )

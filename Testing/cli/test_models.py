@@ -14,7 +14,15 @@ from LIPCARLib.cli import run
 def test_the_shipped_models_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list"]) == 0
     shown = capfd.readouterr().out
-    assert "vnet-predose" in shown and "vnet-lowdose" in shown
+    assert "vnet-predose" in shown and "vnet-lowdose" in shown and "signal" in shown
+
+
+def test_a_model_without_weights_is_shown_and_verified(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", "signal"]) == 0
+    shown = capfd.readouterr().out
+    assert "anchored to the signal equation" in shown and "trained on: nothing" in shown
+    assert run(["models", "verify", "signal"]) == 0
+    assert "signal: OK, no weights" in capfd.readouterr().out
 
 
 def test_every_file_is_verified(model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,12 +14,13 @@ from torch import Tensor
 import LIPCARLib.inverse.auto as auto_module
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.evidence import WIDTHS, body, denoised
-from LIPCARLib.inverse.model import Model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.reconstruction import ALPHA, Result, complete, reconstruct
+from LIPCARLib.inverse.session import Plan, Session
 from LIPCARLib.physics import equilibrium_signal, signal_equation
 
 
-def run(examination: Examination, model: Model, **options: object) -> Result:
+def run(examination: Examination, model: NetworkPair, **options: object) -> Result:
     return complete(reconstruct(examination, model, device="cpu", **{"iterations": 5, **options}))  # type: ignore[arg-type]
 
 
@@ -38,7 +39,7 @@ def anchor_of(examination: Examination, prior: np.ndarray) -> np.ndarray:
     return (denoised(guess, inside_of(examination)) * examination.scale)[:, 0].numpy()
 
 
-def test_auto_is_the_default_and_gives_a_result_of_its_own(examination: Examination, model: Model) -> None:
+def test_auto_is_the_default_and_gives_a_result_of_its_own(examination: Examination, model: NetworkPair) -> None:
     result, paper = run(examination, model), run(examination, model, alpha=ALPHA)
     assert result.provenance["alpha"] == "auto"
     assert np.isfinite(result.highdose).all() and result.highdose.min() >= 0
@@ -48,7 +49,7 @@ def test_auto_is_the_default_and_gives_a_result_of_its_own(examination: Examinat
     assert paper.trust == [1, 1, 1]
 
 
-def test_auto_leaves_air_alone(examination: Examination, model: Model) -> None:
+def test_auto_leaves_air_alone(examination: Examination, model: NetworkPair) -> None:
     result = run(examination, model, iterations=None)
     xbar = anchor_of(examination, result.prior)
     air = ~inside_of(examination)[:, 0].numpy()
@@ -56,7 +57,7 @@ def test_auto_leaves_air_alone(examination: Examination, model: Model) -> None:
     assert (np.abs(result.highdose - xbar) > 1e-5 * examination.scale)[~air].mean() > 0.5
 
 
-def test_slices_are_treated_alone(examination: Examination, model: Model) -> None:
+def test_slices_are_treated_alone(examination: Examination, model: NetworkPair) -> None:
     # Three evaluations: later a network of random weights magnifies rounding.
     whole = run(examination, model, slices_at_once=3, iterations=3)
     single = run(examination, model, slices_at_once=1, iterations=3)
@@ -64,7 +65,9 @@ def test_slices_are_treated_alone(examination: Examination, model: Model) -> Non
     np.testing.assert_allclose(whole.trust, single.trust, atol=1e-4)
 
 
-def test_an_operator_that_is_known_to_be_off_is_not_trusted(examination: Examination, lowdose_model: Model) -> None:
+def test_an_operator_that_is_known_to_be_off_is_not_trusted(
+    examination: Examination, lowdose_model: NetworkPair
+) -> None:
     """Without a pre-dose image F is the only judge."""
     trusts, moved = [], []
     for square in (0.0, 1e-3, 1e2):
@@ -77,7 +80,7 @@ def test_an_operator_that_is_known_to_be_off_is_not_trusted(examination: Examina
 
 
 def test_the_network_rests_where_only_coarse_scales_count(
-    examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+    examination: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing but the look at the residual calls it, and a batch in which one slice needs it gives the same."""
     model.manifest["forward_operator_error"] = off_by(1e2)
@@ -112,7 +115,7 @@ def session_of_a_tumor() -> tuple[Examination, Tensor, np.ndarray]:
     return session, highdose, tumor
 
 
-def test_the_signal_equation_puts_a_wrong_prior_right(model: Model) -> None:
+def test_the_signal_equation_puts_a_wrong_prior_right(model: NetworkPair) -> None:
     """With a prior that saw nothing of the agent and an operator known to be off."""
     session, highdose, tumor = session_of_a_tumor()
     model.manifest["forward_operator_error"] = off_by(1e2)
@@ -125,7 +128,7 @@ def test_the_signal_equation_puts_a_wrong_prior_right(model: Model) -> None:
     assert errors[0] < -0.25 and errors[1] > -0.05
 
 
-def test_a_doubtful_predose_image_judges_nothing(examination: Examination, model: Model) -> None:
+def test_a_doubtful_predose_image_judges_nothing(examination: Examination, model: NetworkPair) -> None:
     doubtful = run(replace(examination, predose_doubtful=True), model)
     xbar = anchor_of(examination, doubtful.prior)
     np.testing.assert_allclose(doubtful.highdose, xbar, atol=1e-5 * examination.scale)
@@ -133,10 +136,10 @@ def test_a_doubtful_predose_image_judges_nothing(examination: Examination, model
     assert np.abs(doubtful.highdose - run(examination, model).highdose).max() > 1e-2 * examination.scale
 
 
-def test_another_rule_can_be_handed_in(examination: Examination, model: Model) -> None:
+def test_another_rule_can_be_handed_in(examination: Examination, model: NetworkPair) -> None:
     seen = []
 
-    def rule(session: auto_module.Session) -> auto_module.Plan:
+    def rule(session: Session) -> Plan:
         seen.append(len(session.lowdose))
         return auto_module.auto(replace(session, aligned=None))
 

@@ -17,7 +17,8 @@ from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging.intensity import SCALE_RULE
 from LIPCARLib.inverse import manifest as manifest_module
 from LIPCARLib.inverse.manifest import MANIFEST, default_model, list_models, read_manifest, write_manifest
-from LIPCARLib.inverse.model import Model, load_model, save_model, verify_model
+from LIPCARLib.inverse.model import load_model, save_model, verify_model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.networks import VNet
 
 MakeNetwork = Callable[..., VNet]
@@ -290,20 +291,20 @@ def test_defaults_go_by_the_predose_image() -> None:
 # In memory
 
 
-def test_a_model_with_predose_input_asks_for_it(model: Model) -> None:
+def test_a_model_with_predose_input_asks_for_it(model: NetworkPair) -> None:
     for call in (model.prior, model.forward_operator):
         with pytest.raises(LIPCARError, match="'random-predose' needs a pre-dose image"):
             call(image())
 
 
 @torch.no_grad()
-def test_a_model_without_predose_input_ignores_it(lowdose_model: Model) -> None:
+def test_a_model_without_predose_input_ignores_it(lowdose_model: NetworkPair) -> None:
     assert torch.equal(lowdose_model.prior(image(), image(1)), lowdose_model.prior(image()))
     assert torch.equal(lowdose_model.forward_operator(image(), image(1)), lowdose_model.forward_operator(image()))
 
 
 @torch.no_grad()
-def test_predose_comes_first(model: Model) -> None:
+def test_predose_comes_first(model: NetworkPair) -> None:
     low, pre = image(), image(1)
     expected = model._forward_operator(torch.cat((pre, low), 1))
     torch.testing.assert_close(model.forward_operator(low, pre), expected, atol=1e-5, rtol=0)
@@ -311,7 +312,7 @@ def test_predose_comes_first(model: Model) -> None:
 
 
 @torch.no_grad()
-def test_prior_is_not_negative_and_the_forward_operator_is_free(model: Model) -> None:
+def test_prior_is_not_negative_and_the_forward_operator_is_free(model: NetworkPair) -> None:
     low, pre = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
     model._prior.head.bias.fill_(-1)
     model._forward_operator.head.bias.fill_(-1)
@@ -319,7 +320,7 @@ def test_prior_is_not_negative_and_the_forward_operator_is_free(model: Model) ->
     assert model.forward_operator(low, pre).min() < 0
 
 
-def test_gradients_flow_to_the_image_only(model: Model) -> None:
+def test_gradients_flow_to_the_image_only(model: NetworkPair) -> None:
     x = image().requires_grad_()
     model.forward_operator(x, image(1)).square().sum().backward()
     assert x.grad is not None

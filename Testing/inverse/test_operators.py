@@ -22,7 +22,7 @@ from torch import Tensor
 from LIPCARLib import inverse, physics
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse import regularizers
-from LIPCARLib.inverse.model import Model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.inverse.operators import ForwardOperator
 from LIPCARLib.inverse.regularizers import GenTV, Regularizer
@@ -335,7 +335,7 @@ def some_operator(highdose: Tensor, given: Tensor | None) -> Tensor:
 @pytest.fixture(scope="module")
 def parts(make_network: Callable[..., VNet], examination: Examination) -> dict[str, Any]:
     """What operators are made of, by the name of the argument. Three slices, float64."""
-    model = Model(
+    model = NetworkPair(
         make_network(2, smooth=True, seed=1),
         make_network(2, smooth=True, seed=2),
         {"name": "smooth", "training": {"clean_images_used_for_forward_operator": True}},
@@ -356,7 +356,7 @@ def parts(make_network: Callable[..., VNet], examination: Examination) -> dict[s
         "channels": 1,
         "model": model,
         "examination": examination,
-        Model.__name__: model,
+        NetworkPair.__name__: model,
     }
 
 
@@ -397,9 +397,9 @@ def operator(request: pytest.FixtureRequest, parts: dict[str, Any]) -> tuple[Ope
 def test_operators_that_are_there_are_found() -> None:
     found = {name.removeprefix("LIPCARLib.") for name in OPERATORS}
     assert found >= {
-        "inverse.model.Model.forward_operator",
+        "inverse.network_pair.NetworkPair.forward_operator",
+        "inverse.operators.by_acquisition",
         "inverse.operators.by_signal_equation",
-        "inverse.operators.operator_for",
         "inverse.operators.side_by_side",
         "inverse.operators.with_noise_floor",
     }

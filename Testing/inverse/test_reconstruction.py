@@ -19,7 +19,7 @@ from LIPCARLib.imaging.intensity import noise_floor
 from LIPCARLib.inverse import devices
 from LIPCARLib.inverse import reconstruction as reconstruction_module
 from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_out_of_memory
-from LIPCARLib.inverse.model import Model
+from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct
 from LIPCARLib.physics import DOSE_FRACTION
@@ -27,7 +27,7 @@ from LIPCARLib.physics import DOSE_FRACTION
 IMAGES = dict[str, sitk.Image]
 
 
-def run(examination: Examination, model: Model, **options: object) -> Result:
+def run(examination: Examination, model: NetworkPair, **options: object) -> Result:
     """With the paper's objective, unless told otherwise."""
     options = {"iterations": 5, "alpha": ALPHA, **options}
     return complete(reconstruct(examination, model, device="cpu", **options))  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def uneven() -> Examination:
 
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
-def test_result_is_complete(solver: str, examination: Examination, model: Model) -> None:
+def test_result_is_complete(solver: str, examination: Examination, model: NetworkPair) -> None:
     result = run(examination, model, solver=solver)
     for volume in (result.highdose, result.prior):
         assert volume.shape == examination.lowdose.shape
@@ -59,7 +59,7 @@ def test_result_is_complete(solver: str, examination: Examination, model: Model)
     assert result.seconds > 0
 
 
-def test_prior_is_the_models(examination: Examination, model: Model) -> None:
+def test_prior_is_the_models(examination: Examination, model: NetworkPair) -> None:
     low, pre = (
         torch.from_numpy(a / np.float32(examination.scale))[:, None] for a in (examination.lowdose, examination.predose)
     )
@@ -69,7 +69,7 @@ def test_prior_is_the_models(examination: Examination, model: Model) -> None:
 
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
-def test_reported_numbers_belong_to_the_result(solver: str, examination: Examination, model: Model) -> None:
+def test_reported_numbers_belong_to_the_result(solver: str, examination: Examination, model: NetworkPair) -> None:
     result = run(examination, model, solver=solver, iterations=4, alpha=0.02)
     x, xbar, low, pre = (
         torch.from_numpy(a / np.float32(examination.scale))[:, None].double()
@@ -90,19 +90,19 @@ def test_reported_numbers_belong_to_the_result(solver: str, examination: Examina
     assert steps == ([5] * 3 if solver == "adam" else [4] * 3)
 
 
-def test_proximal_objective_never_rises(examination: Examination, model: Model) -> None:
+def test_proximal_objective_never_rises(examination: Examination, model: NetworkPair) -> None:
     for values in run(examination, model, iterations=8).objective:
         assert len(values) > 2
         assert (np.diff(values) <= 0).all()
 
 
-def test_one_evaluation_is_the_prior(examination: Examination, model: Model) -> None:
+def test_one_evaluation_is_the_prior(examination: Examination, model: NetworkPair) -> None:
     result = run(examination, model, iterations=1)
     np.testing.assert_array_equal(result.highdose, result.prior)
     assert result.network_evaluations == [1, 1, 1]
 
 
-def test_provenance_is_plain_and_complete(examination: Examination, model: Model) -> None:
+def test_provenance_is_plain_and_complete(examination: Examination, model: NetworkPair) -> None:
     provenance = run(examination, model, alpha=0.01, iterations=2).provenance
     assert json.loads(json.dumps(provenance)) == provenance
     assert "not for diagnosis" in provenance["simulated"]
@@ -124,7 +124,7 @@ def test_provenance_is_plain_and_complete(examination: Examination, model: Model
 
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
-def test_batch_size_does_not_change_the_result(solver: str, examination: Examination, model: Model) -> None:
+def test_batch_size_does_not_change_the_result(solver: str, examination: Examination, model: NetworkPair) -> None:
     one, two, three = (run(examination, model, solver=solver, slices_at_once=n) for n in (1, 2, 3))
     for other in (two, three):
         difference = (other.highdose - one.highdose) / examination.scale
@@ -136,7 +136,7 @@ def test_batch_size_does_not_change_the_result(solver: str, examination: Examina
 
 
 def test_the_result_is_in_the_units_of_the_input(
-    phantom_images: IMAGES, examination: Examination, model: Model
+    phantom_images: IMAGES, examination: Examination, model: NetworkPair
 ) -> None:
     tenfold = Examination.from_images(phantom_images["lowdose"] * 10, phantom_images["predose"] * 10)
     once, again = run(examination, model), run(tenfold, model)
@@ -145,18 +145,18 @@ def test_the_result_is_in_the_units_of_the_input(
     np.testing.assert_allclose(again.residual_rms, once.residual_rms, rtol=1e-3)
 
 
-def test_the_highdose_image_is_never_looked_at(examination: Examination, model: Model) -> None:
+def test_the_highdose_image_is_never_looked_at(examination: Examination, model: NetworkPair) -> None:
     blind = run(replace(examination, highdose=None), model)
     np.testing.assert_array_equal(blind.highdose, run(examination, model).highdose)
 
 
-def test_a_model_without_predose_input_ignores_the_image(examination: Examination, lowdose_model: Model) -> None:
+def test_a_model_without_predose_input_ignores_the_image(examination: Examination, lowdose_model: NetworkPair) -> None:
     without = run(replace(examination, predose=None), lowdose_model)
     np.testing.assert_array_equal(without.highdose, run(examination, lowdose_model).highdose)
     assert without.provenance["predose_used"] is False
 
 
-def test_large_alpha_returns_the_prior(examination: Examination, model: Model) -> None:
+def test_large_alpha_returns_the_prior(examination: Examination, model: NetworkPair) -> None:
     strict, loose = (run(examination, model, alpha=alpha, iterations=10) for alpha in (1e4, 1e-3))
     for result, limit in ((strict, 1e-3), (loose, np.inf)):
         d = (result.highdose - result.prior) / examination.scale
@@ -166,7 +166,7 @@ def test_large_alpha_returns_the_prior(examination: Examination, model: Model) -
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_any_slicing_axis_and_odd_sizes(axis: int, uneven: Examination, model: Model) -> None:
+def test_any_slicing_axis_and_odd_sizes(axis: int, uneven: Examination, model: NetworkPair) -> None:
     volume = {role: uneven.to_image(getattr(uneven, role)) for role in ("lowdose", "predose")}
     examination = Examination.from_images(volume["lowdose"], volume["predose"], slice_axis=axis)
     result = run(examination, model, iterations=3)
@@ -179,7 +179,7 @@ def test_any_slicing_axis_and_odd_sizes(axis: int, uneven: Examination, model: M
     assert {**one.provenance, "slices": None} == {**result.provenance, "slices": None}
 
 
-def test_data_consistency_is_the_residual(examination: Examination, model: Model) -> None:
+def test_data_consistency_is_the_residual(examination: Examination, model: NetworkPair) -> None:
     result = run(examination, model, iterations=3, data_consistency=True)
     rms = np.sqrt(np.mean(np.square(result.data_consistency / examination.scale), axis=(1, 2)))
     np.testing.assert_allclose(rms, result.residual_rms, rtol=1e-4)
@@ -189,7 +189,7 @@ def test_data_consistency_is_the_residual(examination: Examination, model: Model
     np.testing.assert_array_equal(plain.highdose, result.highdose)
 
 
-def test_two_dimensional_examination(uneven: Examination, model: Model) -> None:
+def test_two_dimensional_examination(uneven: Examination, model: NetworkPair) -> None:
     flat = [sitk.GetImageFromArray(a[2]) for a in (uneven.lowdose, uneven.predose)]
     result = run(Examination.from_images(*flat), model, iterations=2)
     assert result.highdose.shape == (1, 21, 35)
@@ -200,7 +200,7 @@ def test_two_dimensional_examination(uneven: Examination, model: Model) -> None:
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_progress_rises_to_one(solver: str, at_once: int, examination: Examination, model: Model) -> None:
+def test_progress_rises_to_one(solver: str, at_once: int, examination: Examination, model: NetworkPair) -> None:
     reports: list[Progress] = []
     result = complete(
         reconstruct(examination, model, alpha=ALPHA, solver=solver, iterations=4, device="cpu", slices_at_once=at_once),
@@ -219,7 +219,7 @@ def test_progress_rises_to_one(solver: str, at_once: int, examination: Examinati
     assert {r.device for r in reports} == {describe(torch.device("cpu"))}
 
 
-def test_cancelling_at_any_step_leaves_nothing_behind(examination: Examination, model: Model) -> None:
+def test_cancelling_at_any_step_leaves_nothing_behind(examination: Examination, model: NetworkPair) -> None:
     arrays = (examination.lowdose, examination.predose, examination.highdose)
     before = [a.copy() for a in arrays]
     weights = {key: value.clone() for key, value in model.state_dict().items()}
@@ -241,7 +241,7 @@ def test_cancelling_at_any_step_leaves_nothing_behind(examination: Examination, 
 
 
 def test_two_interleaved_reconstructions_do_not_disturb_each_other(
-    examination: Examination, uneven: Examination, model: Model
+    examination: Examination, uneven: Examination, model: NetworkPair
 ) -> None:
     expected = [run(e, model, iterations=3) for e in (examination, uneven)]
     running = [reconstruct(e, model, alpha=ALPHA, iterations=3, device="cpu") for e in (examination, uneven)]
@@ -271,18 +271,18 @@ def test_two_interleaved_reconstructions_do_not_disturb_each_other(
         {"slices_at_once": -1},
     ],
 )
-def test_bad_arguments_are_explained(options: dict[str, object], examination: Examination, model: Model) -> None:
+def test_bad_arguments_are_explained(options: dict[str, object], examination: Examination, model: NetworkPair) -> None:
     with pytest.raises(LIPCARError) as error:
         complete(reconstruct(examination, model, **{"device": "cpu", **options}))  # type: ignore[arg-type]
     assert str(next(iter(options.values()))) in str(error.value)
 
 
-def test_missing_predose_image_is_explained(examination: Examination, model: Model) -> None:
+def test_missing_predose_image_is_explained(examination: Examination, model: NetworkPair) -> None:
     with pytest.raises(LIPCARError, match="'random-predose' needs a pre-dose image"):
         next(reconstruct(replace(examination, predose=None), model))
 
 
-def out_of_memory_above(most: int, model: Model, sizes: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
+def out_of_memory_above(most: int, model: NetworkPair, sizes: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
     forward_operator = model.forward_operator
 
     def limited(x: Tensor, predose: Tensor) -> Tensor:
@@ -296,7 +296,7 @@ def out_of_memory_above(most: int, model: Model, sizes: list[int]) -> Callable[[
 
 @pytest.mark.parametrize(("most", "tried"), [(2, [4, 2, 2, 1]), (1, [4, 2, 1, 1, 1, 1, 1])])
 def test_too_little_memory_halves_the_batch(
-    most: int, tried: list[int], uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+    most: int, tried: list[int], uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run(uneven, model, iterations=1)
     sizes: list[int] = []
@@ -308,7 +308,7 @@ def test_too_little_memory_halves_the_batch(
 
 
 def test_memory_that_runs_out_midway_costs_only_time(
-    uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+    uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run(uneven, model, iterations=4)
     forward_operator, calls = model.forward_operator, []
@@ -328,7 +328,7 @@ def test_memory_that_runs_out_midway_costs_only_time(
 
 
 def test_too_little_memory_for_one_slice_is_explained(
-    uneven: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+    uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     monkeypatch.setattr(model, "forward_operator", out_of_memory_above(0, model, sizes))
@@ -337,7 +337,9 @@ def test_too_little_memory_for_one_slice_is_explained(
     assert sizes == [5, 2, 1]
 
 
-def test_other_failures_are_not_hidden(examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_failures_are_not_hidden(
+    examination: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(x: Tensor, predose: Tensor) -> Tensor:
         raise RuntimeError("a bug")
 
@@ -394,7 +396,7 @@ def test_cpu_is_described_with_its_threads(threads: int, monkeypatch: pytest.Mon
 
 
 def test_solver_choice_reaches_the_solver(
-    examination: Examination, model: Model, monkeypatch: pytest.MonkeyPatch
+    examination: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Adam starts at x_L, as in the paper; the proximal solver at the prior."""
     starts = {}
@@ -427,7 +429,7 @@ def test_noise_floor_is_the_background_of_a_magnitude_image() -> None:
 
 
 def test_noise_floor_is_used_where_the_network_predicts_noise_free_images(
-    examination: Examination, model: Model
+    examination: Examination, model: NetworkPair
 ) -> None:
     plain = complete(reconstruct(examination, model, device="cpu"))
     model.predicts_noise_free = True
@@ -441,7 +443,7 @@ def test_noise_floor_is_used_where_the_network_predicts_noise_free_images(
 
 
 @pytest.mark.parametrize("alpha", [ALPHA, "auto"])
-def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, model: Model) -> None:
+def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, model: NetworkPair) -> None:
     """Half the usual dose, told, gives what the usual dose gives: the session is linear in it."""
     rng = np.random.default_rng(1)
     predose = rng.uniform(300, 400, (2, 48, 48))
@@ -467,12 +469,12 @@ def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, m
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.2, 1.5, float("nan")])
-def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination, model: Model) -> None:
+def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination, model: NetworkPair) -> None:
     with pytest.raises(LIPCARError, match=r"The dose fraction is .*above 0 and at most 1"):
         run(examination, model, dose_fraction=fraction)
 
 
-def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdose_model: Model) -> None:
+def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdose_model: NetworkPair) -> None:
     with pytest.raises(LIPCARError, match="uses no pre-dose image"):
         run(examination, lowdose_model, dose_fraction=0.2)
 
@@ -480,7 +482,7 @@ def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdo
 # Auto and solvers
 
 
-def test_auto_needs_the_proximal_solver_and_a_card_that_tells(examination: Examination, model: Model) -> None:
+def test_auto_needs_the_proximal_solver_and_a_card_that_tells(examination: Examination, model: NetworkPair) -> None:
     with pytest.raises(LIPCARError, match="'adam' is the paper's and takes a number"):
         run(examination, model, alpha="auto", solver="adam")
     del model.manifest["forward_operator_error"]

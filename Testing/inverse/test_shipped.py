@@ -37,8 +37,8 @@ def part() -> Examination:
     return Examination.from_images(*images)
 
 
-def test_two_models_are_shipped_whole() -> None:
-    assert [entry.name for entry in list_models()] == ["vnet-lowdose", "vnet-predose"]
+def test_three_models_are_shipped_whole() -> None:
+    assert [entry.name for entry in list_models()] == ["signal", "vnet-lowdose", "vnet-predose"]
     for entry in list_models():
         verify_model(entry.name)
         assert sum(path.stat().st_size for path in entry.folder.iterdir() if path.is_file()) < 24e6

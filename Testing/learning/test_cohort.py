@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.learning import read_parameters, read_subject, subject_folders
-from LIPCARLib.learning.cohort import describe_cohort, split_subjects
+from LIPCARLib.learning.cohort import describe_cohort, simulated_acquisition, split_subjects
 
 
 @hypothesis_settings(deadline=None)
@@ -88,3 +88,25 @@ def test_parameters_that_are_missing_or_damaged_are_none(cohort: Path, tmp_path:
     assert describe_cohort([folder]) == {"subjects": 1}
     (folder / "parameters.json").unlink()
     assert read_parameters(folder) is None
+
+
+def test_the_acquisition_is_what_a_header_would_tell(cohort: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(cohort / "subject-000", tmp_path / "one"))
+    parameters = read_parameters(folder)
+    assert parameters is not None
+    found = read_subject(folder).examination.acquisition
+    assert found is not None and found == simulated_acquisition(parameters)
+    assert found.sequence.value.endswith(parameters["sequence"]["name"])
+    assert (found.repetition_time, found.magnetic_field) == (parameters["sequence"]["tr"], parameters["field"])
+    (folder / "lowdose.json").write_text('{"ScanningSequence": "GR", "RepetitionTime": 0.009}', encoding="utf-8")
+    beside = read_subject(folder).examination.acquisition
+    assert beside is not None and beside.repetition_time == 0.009
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [None, {}, {"sequence": "spin echo"}, {"sequence": {"name": "spiral"}}, {"sequence": {"name": "spin echo"}}]
+    + [{"sequence": {"name": "gradient echo", "tr": tr, "te": 0.002, "flip": 20.0}} for tr in (-1.0, "short")],
+)
+def test_parameters_that_tell_no_acquisition(parameters: dict[str, object] | None) -> None:
+    assert simulated_acquisition(parameters) is None

@@ -190,8 +190,43 @@ def test_a_dicom_series_takes_its_header_from_slicers_database(
     output = logic.process(lowdose, device="cpu", iterations=1)
     folders = [logic.exportDicom(output, tmp_path) for _ in range(2)]
     assert [folder.name for folder in folders] == ["low_simulated_high_dose", "low_simulated_high_dose_2"]
-    assert asked == ["1.2.3", "1.2.3"]
+    assert asked == ["1.2.3", "1.2.3", "1.2.3"]  # once for its acquisition
     written = pydicom.dcmread(sorted(folders[0].iterdir())[0])
     assert (str(written.get("PatientName", "")) == "Known^Patient") == known
     with pytest.raises(LIPCARError, match="no result of LIPCAR"):
         logic.exportDicom(lowdose, tmp_path)
+
+
+def test_the_physics_is_told_how_the_volumes_were_acquired(
+    module: Any, services: Any, lowdose: Any, predose: Any, tmp_path: Path
+) -> None:
+    import SimpleITK as sitk
+
+    for name, repetition in (("low", "8"), ("pre", "9")):
+        image = sitk.GetImageFromArray(np.zeros((1, 8, 8), np.uint16))
+        for tag, value in (("0018|0020", "GR"), ("0018|0080", repetition), ("0018|1314", "20"), ("0018|0087", "3")):
+            image.SetMetaData(tag, value)
+        sitk.WriteImage(image, str(tmp_path / f"{name}.dcm"))
+    lowdose.SetAttribute("DICOM.instanceUIDs", "low other")
+    predose.SetAttribute("DICOM.instanceUIDs", "pre")
+    logic = module.LIPCARLogic(replace(services, dicom_file=lambda instance: str(tmp_path / f"{instance}.dcm")))
+    output = logic.process(lowdose, predose, model="signal", device="cpu", doseFraction=0.2)
+    assert output.GetAttribute("LIPCAR.acquisition") == (
+        "told: spoiled gradient echo, repetition time 8 ms, flip angle 20 degrees, magnetic field 3 T"
+    )
+    different = f"The volume '{lowdose.GetName()}' and the volume '{predose.GetName()}' were acquired in different ways"
+    assert any(different in notice and "8 ms against 9 ms" in notice for notice in logic.notices)
+    told = {"ScanningSequence": "SE", "RepetitionTime": 0.5, "MagneticFieldStrength": 7}
+    output = logic.process(lowdose, predose, model="signal", device="cpu", acquisition=told)
+    assert output.GetAttribute("LIPCAR.acquisition").startswith("told: spin echo, repetition time 500 ms")
+    assert logic.notices[-1] in output.GetAttribute("LIPCAR.notices") and "0.22" in logic.notices[-1]
+    with pytest.raises(LIPCARError, match="The acquisition tells no sequence"):
+        logic.process(lowdose, predose, acquisition={"RepetitionTime": 100})
+
+
+def test_what_the_physics_had_to_assume_is_noticed(module: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    output = logic.process(lowdose, predose, model="signal", device="cpu")
+    assert output.GetAttribute("LIPCAR.acquisition").startswith("assumed: spin echo")
+    assert any("How the images were acquired is not known" in notice for notice in logic.notices)
+    logic.process(lowdose, predose, device="cpu")
+    assert not any("assumed" in notice for notice in logic.notices)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.inverse import Model
+from LIPCARLib.inverse import Model, load_model
 from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
 from LIPCARLib.physics import DOSE_FRACTION
 from LIPCARLib.study import Disturbance, Experiment
@@ -97,3 +97,19 @@ def test_the_models_are_told_the_dose_that_was_given(run: Run, folders: list[Pat
     # Told that half the usual fraction was given, where the usual one was: nothing is to be done.
     assert body(tell_dose=True, dose_fraction=2 * DOSE_FRACTION)["NN-PL2H"] == untold["NN-PL2H"]
     assert body(tell_dose=True, dose_fraction=fraction)["NN-PL2H"] == told["NN-PL2H"]
+
+
+def test_the_physics_is_told_how_the_images_were_acquired(run: Run, folders: list[Path], model: Model) -> None:
+    def body(*models: Model, **settings: object) -> dict[str, float | None]:
+        experiment = Experiment(models, ("nn", "lip-car"), (0.006,), iterations=2, device="cpu", **settings)  # type: ignore[arg-type]
+        rows = run(experiment, folders[:1])[0].scores
+        return {row.method: row.rmse for row in rows if (row.region, row.reference) == ("body", "acquired")}
+
+    signal = load_model("signal")
+    told, untold = body(model, signal), body(model, signal, tell_acquisition=False)
+    assert list(told) == ["NN-PL2H", "LIP-CAR-PL2H 0.006", "prior-anchored", "LIP-CAR-anchored 0.006"]
+    for method, error in told.items():
+        assert (error != untold[method]) == ("anchored" in method)
+    experiments = [Experiment((signal,), tell_acquisition=tell) for tell in (True, False)]
+    assert experiments[0].digest != experiments[1].digest
+    assert experiments[0].baseline == "prior-anchored"
