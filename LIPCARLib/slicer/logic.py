@@ -202,7 +202,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         notices: list[str] = []
         known = acquisition_of(volumes, self._services.dicom_file, notices)
         if told is not None:
-            known = acquisition_of_keys(told, "The acquisition")
+            known = acquisition_of_keys(told, _("The acquisition"))
         return replace(examination, acquisition=known, notices=(*examination.notices, *notices))
 
     def _refuse(self, volumes: dict[str, VolumeNode | None], output: VolumeNode | None) -> None:

@@ -122,8 +122,19 @@ class LIPCARTest(ScriptedLoadableModuleTest):
             ("auto", [0.1, 0.5, 0.9], ()),
             (0.006, [1.0, 1.0, 1.0], ()),
         ]:
-            result = SimpleNamespace(trust=trust, provenance={"alpha": alpha})
-            self.assertEqual(notices_of(result), expected)
+            result = SimpleNamespace(trust=trust, provenance={"alpha": alpha}, notices=("assumed",))
+            self.assertEqual(notices_of(result), ("assumed", *expected))
+
+    def test_theAcquisitionIsTold(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        output = self.logic.process(lowdose, predose, model="signal", device="cpu")
+        self.assertTrue(output.GetAttribute("LIPCAR.acquisition").startswith("assumed: spin echo"))
+        self.assertIn("is not known", " ".join(self.logic.notices))
+        told = {"ScanningSequence": "GR", "RepetitionTime": 0.008, "FlipAngle": 20}
+        output = self.logic.process(lowdose, predose, output, model="signal", acquisition=told, device="cpu")
+        self.assertTrue(output.GetAttribute("LIPCAR.acquisition").startswith("told: spoiled gradient echo"))
 
     def test_slicesAndExtras(self):
         lowdose, predose = self._addPair()

@@ -101,7 +101,7 @@ def test_the_installed_package_brings_the_self_test(slicer: Any, tmp_path: Path)
         f"import sys; from pathlib import Path; sys.path[:0] = [{str(tmp_path)!r}, {here!r}]\n"
         f"import headless; headless.start(); module = headless.load_module(Path({str(tmp_path / 'LIPCAR.py')!r}))\n"
         "panel = headless.open_panel()\n"
-        "assert panel.ui.modelComboBox.count == 3\n"
+        "assert panel.ui.modelComboBox.count == 4\n"
         "files = [Path(m.__file__) for n, m in sys.modules.items() if n.split('.')[0] == 'LIPCARLib']\n"
         f"assert all(file.is_relative_to({str(tmp_path)!r}) for file in files)\n"
         "assert module.LIPCARTest.__module__ == 'LIPCARLib.slicer.selftest'"
