@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from LIPCARLib.cli import run
+from LIPCARLib.resources import RESOURCES
 
 
 def test_evaluate_writes_a_report(single: Path, model_folder: Path, tmp_path: Path) -> None:
@@ -34,3 +35,17 @@ def test_a_card_is_written_for_one_models_folder_only(single: Path, capfd: pytes
     for models in ([], ["--model", "vnet-predose"]):
         assert run(["evaluate", str(single), "--record", *models]) == 2
         assert "--record needs one --model, the folder" in capfd.readouterr().err
+
+
+def test_a_model_without_weights_is_measured_on_any_subject(single: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RESOURCES / "Models" / "signal", tmp_path / "m"))
+    arguments = ["evaluate", single, "--model", folder, "--device", "cpu", "--record", "--held-out"]
+    cards = []
+    for more in ([], ["--no-tell-acquisition"]):
+        assert run([str(a) for a in [*arguments, *more]]) == 0
+        card = json.loads((folder / "manifest.json").read_text())
+        assert "forward_operator_error" not in card
+        assert card["metrics"]["subjects"] == ["one"]
+        cards.append(card["metrics"]["means_over_slices"])
+    assert set(cards[0]) == {"predose", "lowdose", "prior", "lip-car auto", "lip-car 0.006"}
+    assert cards[0]["lip-car auto"] == cards[0]["prior"] != cards[1]["prior"]
