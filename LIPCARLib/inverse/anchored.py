@@ -85,7 +85,7 @@ def closed_form(predose: Tensor, difference: Tensor, conditions: Conditions) -> 
     E_H = E_P (E_L / E_P)^(1 / f). Finite for every input; never above the law that is linear in the dose.
     """
     fraction, cosine = _column(conditions.dose_fraction), _column(conditions.cosine)
-    recovered = _column(native_saturation(conditions))
+    recovered = _column(saturation(conditions))
     linear = predose + difference / fraction
     equilibrium = torch.maximum(predose.clamp_min(DARKEST) / recovered, linear)
 
@@ -102,9 +102,9 @@ def closed_form(predose: Tensor, difference: Tensor, conditions: Conditions) -> 
     return torch.where(difference > 0, inverted, linear.clamp_min(0)), equilibrium
 
 
-def native_saturation(conditions: Conditions) -> Tensor:
-    """Share of the equilibrium signal that tissue has before the agent, (N,)."""
-    decay = torch.exp(-conditions.repetition_time / NATIVE_T1)
+def saturation(conditions: Conditions, added: float = 0.0) -> Tensor:
+    """Share of the equilibrium signal that tissue has when the agent adds so much relaxation in 1/s, (N,)."""
+    decay = torch.exp(-conditions.repetition_time * (1 / NATIVE_T1 + added))
     return (1 - decay) / (1 - conditions.cosine * decay)
 
 
@@ -117,7 +117,7 @@ def _denoised(lowdose: Tensor, difference: Tensor, sigma: Tensor) -> tuple[Tenso
     return first, second
 
 
-IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 7
+IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 8
 
 
 def features(predose: Tensor, lowdose: Tensor, conditions: Conditions, anchored: Anchor) -> tuple[Tensor, Tensor]:
@@ -143,6 +143,7 @@ def features(predose: Tensor, lowdose: Tensor, conditions: Conditions, anchored:
         ),
         dim=1,
     )
+    native = saturation(conditions)
     scalars = torch.stack(
         (
             torch.log(conditions.sigma / 0.015),
@@ -150,8 +151,9 @@ def features(predose: Tensor, lowdose: Tensor, conditions: Conditions, anchored:
             torch.log(conditions.sigma / conditions.dose_fraction / 0.07),
             conditions.sequence_told,
             conditions.dose_told,
-            native_saturation(conditions),
-            conditions.cosine,
+            native,
+            torch.log(saturation(conditions, 1.0) / native),
+            torch.log(saturation(conditions, 5.0) / native),
         ),
         dim=1,
     )
