@@ -1,14 +1,48 @@
-"""What a T1-weighted signal is: sequences, the agent's uptake, and the signal equation through the pre-dose image."""
+"""What a T1-weighted signal is: acquisitions, sequences, the agent's uptake, and the signal equation by pre-dose image.
 
-from .signal_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
-from .signal_model import relaxation_rate, spin_echo, spoiled_gradient_echo, tofts_concentration
+Names are loaded at their first use: most need torch; a panel asks about acquisitions before torch is there.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition, PulseSequence
+    from .dose import headroom, highdose_of, lowdose_of, native_time
+    from .predose_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
+    from .sequences import SignalCurve, batch_curve, signal_curve
+    from .signal_model import relaxation_rate, spin_echo, spoiled_gradient_echo, tofts_concentration
+
+_HOME = {
+    "acquisition": ("Acquisition", "PulseSequence"),
+    "dose": ("headroom", "highdose_of", "lowdose_of", "native_time"),
+    "sequences": ("SignalCurve", "batch_curve", "signal_curve"),
+    "predose_equation": ("DOSE_FRACTION", "equilibrium_signal", "signal_equation"),
+    "signal_model": ("relaxation_rate", "spin_echo", "spoiled_gradient_echo", "tofts_concentration"),
+}
 
 __all__ = [
     "DOSE_FRACTION",
+    "Acquisition",
+    "PulseSequence",
+    "SignalCurve",
+    "batch_curve",
     "equilibrium_signal",
+    "headroom",
+    "highdose_of",
+    "lowdose_of",
+    "native_time",
     "relaxation_rate",
+    "signal_curve",
     "signal_equation",
     "spin_echo",
     "spoiled_gradient_echo",
     "tofts_concentration",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ from LIPCARLib.inverse.alpha import RULES, WIDTHS, body
 from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_out_of_memory
 from LIPCARLib.inverse.model import Model
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct, with_noise_floor
-from LIPCARLib.physics.signal_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
+from LIPCARLib.physics import DOSE_FRACTION, equilibrium_signal, signal_equation
 
 IMAGES = dict[str, sitk.Image]
 

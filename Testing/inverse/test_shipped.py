@@ -16,7 +16,7 @@ from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse.manifest import default_model, list_models, read_manifest
 from LIPCARLib.inverse.model import load_model, verify_model
 from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct
-from LIPCARLib.physics.signal_equation import signal_equation
+from LIPCARLib.physics import signal_equation
 from LIPCARLib.resources import RESOURCES
 from LIPCARLib.study.evaluation import examination_metrics
 

@@ -17,7 +17,7 @@ from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.model import Model
 from LIPCARLib.inverse.reconstruction import Progress, complete, reconstruct
 from LIPCARLib.learning.cohort import Subject, read_subject, subject_folders, write_simulated_cohort
-from LIPCARLib.physics.signal_equation import DOSE_FRACTION
+from LIPCARLib.physics import DOSE_FRACTION
 from LIPCARLib.simulation.anatomy import Tissue
 from LIPCARLib.study import experiment as experiment_module
 from LIPCARLib.study.disturbances import Disturbance

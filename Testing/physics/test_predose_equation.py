@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from LIPCARLib.physics.signal_equation import (
+from LIPCARLib.physics.predose_equation import (
     DARKEST,
     DOSE_FRACTION,
     RECOVERY,

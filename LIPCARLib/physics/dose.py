@@ -1,0 +1,131 @@
+"""From one dose of the agent to another through the pre-dose image: the signal equation, forward and inverse.
+
+What T1, proton density and receiver would have to tell stands in the pre-dose image x_P, but for one number a pixel:
+its headroom M, the brightest that any dose makes it. With s the signal curve of the acquisition (`sequences`) and f the
+dose fraction, R1 linear in the dose,
+
+    R10 = s^-1(x_P / M),   x_H = M s(R10 + dR),   x_L = M s(R10 + f dR),   dR >= 0.
+
+An agent only adds relaxation: what is darker than x_P was moved, drifted or noise, belongs to no concentration, and
+passes both ways as it is. All functions take images in model scale, broadcast, and are differentiable, increasing in
+the image that they convert, and finite for every finite input.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .acquisition import Acquisition
+from .sequences import SATURATED, SignalCurve, signal_curve
+
+NATIVE_TIME = 1.4
+"""Seconds, T10 at 3 T, between grey and white matter, muscle and tumour."""
+FIELD_EXPONENT = 0.38
+"""T1 of tissue grows with the magnetic field like B0^0.38 (Rooney et al., Magn. Reson. Med. 57, 2007): 1.1 s at 1.5 T,
+1.9 s at 7 T."""
+DARKEST = 0.05
+"""Model scale: a pre-dose image that is darker tells no proton density."""
+FULLEST = 0.9
+"""Share of its headroom that a pixel may fill before the agent; short of 1 - SATURATED."""
+FAINTEST = 1e-3
+"""Share of its headroom that a pixel fills at least: near the null of an inversion-prepared sequence x_P tells nothing,
+and the equation becomes linear in the dose."""
+
+
+def native_time(acquisition: Acquisition) -> float:
+    """T10 in seconds that is assumed where no map tells it, for the field of the acquisition (3 T if not known)."""
+    field = acquisition.completed().magnetic_field or 3.0
+    return NATIVE_TIME * math.pow(field / 3.0, FIELD_EXPONENT)
+
+
+def headroom(
+    predose: Tensor,
+    acquisition: Acquisition | SignalCurve,
+    native: float | Tensor | None = None,
+    lowdose: Tensor | None = None,
+    fraction: float | Tensor | None = None,
+) -> Tensor:
+    """M, the signal that no dose of agent exceeds, of the shape of `predose`: x_P / s(1 / T10), or more.
+
+    Args:
+        predose: x_P, free of noise at best.
+        acquisition: or its curve, then with `native`.
+        native: T10 in seconds, a number or a map; None for :func:`native_time`.
+        lowdose, fraction: x_L and the dose fraction, where T10 is only assumed: M is then at least
+            x_P + (x_L - x_P) / fraction, what a signal linear in the dose would rise to. Tissue that a fraction of the
+            dose brightens so much was dark for its long T1.
+    """
+    if native is None:
+        if not isinstance(acquisition, Acquisition):
+            raise TypeError("headroom: a curve alone does not tell the field; give `native`, T10 in seconds.")
+        native = native_time(acquisition)
+    share = _curve(acquisition).signal(torch.ones_like(predose) / native)
+    full = predose.clamp_min(DARKEST) / share.clamp(FAINTEST, FULLEST)
+    if lowdose is None or fraction is None:
+        return full
+    return torch.maximum(full, predose + (lowdose - predose) / fraction)
+
+
+def lowdose_of(
+    highdose: Tensor,
+    predose: Tensor,
+    full: Tensor,
+    fraction: float | Tensor,
+    acquisition: Acquisition | SignalCurve,
+) -> Tensor:
+    """x_L of x_H: the forward operator. A fraction of 1 gives x_H, x_H = x_P gives x_P, and x_H below x_P itself.
+
+    Args:
+        highdose: x_H, (N, 1, H, W) or any shape.
+        predose: x_P, of the same shape.
+        full: M, see :func:`headroom`.
+        fraction: low dose over full dose, above 0, at most 1; a number, or a tensor that broadcasts.
+        acquisition: of the images; or its curve.
+    """
+    curve = _curve(acquisition)
+    before, full, native = _before(predose, full, curve)
+    share = highdose / full
+    inside = torch.minimum(torch.maximum(share, before / full), torch.full_like(share, 1 - SATURATED))
+    risen = full * curve.signal(native + fraction * (curve.rate(inside) - native))
+    risen = risen + _saturated_slope(native, fraction, curve) * (highdose - full * inside)
+    return torch.where(highdose > before, risen, highdose)
+
+
+def highdose_of(
+    lowdose: Tensor,
+    predose: Tensor,
+    full: Tensor,
+    fraction: float | Tensor,
+    acquisition: Acquisition | SignalCurve,
+) -> Tensor:
+    """x_H of x_L, the inverse of :func:`lowdose_of` with the same arguments: what rose is extrapolated, and no more."""
+    curve = _curve(acquisition)
+    before, full, native = _before(predose, full, curve)
+    saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
+    share = lowdose / full
+    top = curve.signal(native + fraction * (saturated - native))
+    inside = torch.minimum(torch.maximum(share, before / full), top)
+    risen = full * curve.signal(native + (curve.rate(inside) - native) / fraction)
+    risen = risen + (lowdose - full * inside) / _saturated_slope(native, fraction, curve)
+    return torch.where(lowdose > before, risen, lowdose)
+
+
+def _before(predose: Tensor, full: Tensor, curve: SignalCurve) -> tuple[Tensor, Tensor, Tensor]:
+    """x_P of at least 0, M with room above it, and R10."""
+    before = predose.clamp_min(0)
+    full = torch.maximum(full, before / FULLEST).clamp_min(FAINTEST * DARKEST)
+    return before, full, curve.rate(before / full)
+
+
+def _saturated_slope(native: Tensor, fraction: float | Tensor, curve: SignalCurve) -> Tensor:
+    """dx_L / dx_H where the full dose leaves a share of SATURATED missing: beyond, x_L goes on along this tangent."""
+    saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
+    slope = curve.slope(native + fraction * (saturated - native))
+    return fraction * slope / curve.slope(saturated.expand_as(native))
+
+
+def _curve(acquisition: Acquisition | SignalCurve) -> SignalCurve:
+    return signal_curve(acquisition) if isinstance(acquisition, Acquisition) else acquisition
