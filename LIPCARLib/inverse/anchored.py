@@ -1,163 +1,137 @@
-"""The anchored prior: the signal equation inverted in closed form, and a network that learns what to add to it."""
+"""The anchored prior: the closed form of the signal equation, and a network that learns what to add to it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .regularizers import GenTV
+from ..physics import Acquisition, SignalCurve, batch_curve, headroom, highdose_of, native_time, signal_curve
+from .anchor import denoised_pair
 
 STRIDE = 16
 """Unshuffled once and halved three times: sides are padded to a multiple of this inside the network and cropped."""
-NATIVE_T1 = 1.4
-"""Seconds; between grey and white matter at 3 T. Assumed of all tissue, where no T1 map is given."""
-DARKEST = 0.05
-"""Model scale: a pre-dose image that is darker tells no proton density."""
-SATURATED = 0.03
-"""Share of the equilibrium signal that is still missing where the equation is cut off: beyond, noise would decide."""
-SMOOTH_LOWDOSE, SMOOTH_DIFFERENCE = 0.6, 1.2
-"""Weights of the total variation, in noise standard deviations, for x_L and for x_L - x_P."""
-SMOOTHING_ITERATIONS = 20
+LEAST_SIGMA = 0.002
+"""Model scale: the network saw no images with less noise."""
+ADDED_RATES = (1.0, 5.0)
+"""1/s that the agent adds, for which the network is told how far the signal rises: what shape the equation has."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is told, or assumed, about each slice of a batch: tensors of shape (N,).
-
-    The signal is M (1 - E) / (1 - cos(flip) E) with E = exp(-TR R1): a spoiled gradient echo, a spin echo for a flip
-    angle of 90 degrees, and a law that is linear in the dose for a TR near zero.
+    """What is told, or assumed, about each slice of a batch of N.
 
     Attributes:
-        repetition_time: TR in seconds, > 0.
-        cosine: of the flip angle, 0..1.
-        dose_fraction: low dose over full dose, 0..1.
-        sigma: the noise's standard deviation in model scale, > 0.
-        sequence_told, dose_told: 1 where TR and flip angle, or the dose fraction, were told, 0 where assumed.
+        acquisitions: N of them.
+        dose_fraction: low dose over full dose, (N,), above 0, at most 1.
+        sigma: the noise's standard deviation in model scale, (N,).
+        sequence_told, dose_told: (N,), 1 where the acquisition or the dose fraction was told, 0 where assumed.
+        native: T10 in seconds, a map (N, 1, H, W); None for what the field lets expect.
     """
 
-    repetition_time: Tensor
-    cosine: Tensor
+    acquisitions: tuple[Acquisition, ...]
     dose_fraction: Tensor
     sigma: Tensor
     sequence_told: Tensor
     dose_told: Tensor
+    native: Tensor | None = None
 
-    def __getitem__(self, chosen: Any) -> Conditions:
-        return Conditions(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+    @classmethod
+    def of_examination(
+        cls, slices: int, sigma: float, acquisition: Acquisition | None, fraction: float | None, assumed_fraction: float
+    ) -> Conditions:
+        """The same for all slices; None for what nobody told."""
+
+        def each(value: float) -> Tensor:
+            return torch.full((slices,), float(value))
+
+        return cls(
+            acquisitions=(acquisition or Acquisition.assumed(),) * slices,
+            dose_fraction=each(assumed_fraction if fraction is None else fraction),
+            sigma=each(sigma),
+            sequence_told=each(acquisition is not None),
+            dose_told=each(fraction is not None),
+        )
+
+    def __getitem__(self, chosen: slice) -> Conditions:
+        return Conditions(
+            self.acquisitions[chosen],
+            self.dose_fraction[chosen],
+            self.sigma[chosen],
+            self.sequence_told[chosen],
+            self.dose_told[chosen],
+            None if self.native is None else self.native[chosen],
+        )
+
+    def curve(self) -> SignalCurve:
+        """Of the batch: one where all were acquired in the same way."""
+        first = self.acquisitions[0]
+        return signal_curve(first) if len(set(self.acquisitions)) == 1 else batch_curve(self.acquisitions)
+
+    def expected_native(self) -> Tensor:
+        """T10 in seconds that the field lets expect, (N, 1, 1, 1)."""
+        return torch.tensor([native_time(a) for a in self.acquisitions]).view(-1, 1, 1, 1)
 
 
-@dataclass(frozen=True)
-class Anchor:
-    """The closed form and what it rests on, (N, 1, H, W) in model scale.
+IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 6 + len(ADDED_RATES)
 
-    Attributes:
-        highdose: the anchor.
-        equilibrium: M, the signal that no dose exceeds.
-        predose, difference: the denoised x_P and x_L - x_P.
+
+def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+    """The anchor, and what the network sees, all of order 1: images, (N, IMAGE_CHANNELS, H, W), and numbers,
+    (N, SCALAR_CHANNELS).
+
+    The images are x_P, x_L, both without noise, their difference over the noise and over the dose fraction, the closed
+    form of denoised, raw and locally averaged images, and the headroom.
     """
+    curve, expected = conditions.curve(), conditions.expected_native()
+    native = expected if conditions.native is None else conditions.native
+    sigma = conditions.sigma.clamp_min(LEAST_SIGMA)
+    fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
+    assumed = conditions.native is None
 
-    highdose: Tensor
-    equilibrium: Tensor
-    predose: Tensor
-    difference: Tensor
+    def full_signal(before: Tensor, after: Tensor) -> Tensor:
+        return headroom(before, curve, native, after if assumed else None, fraction if assumed else None)
 
+    def inverted(before: Tensor, after: Tensor) -> Tensor:
+        return highdose_of(after, before, full_signal(before, after), fraction, curve)
 
-def _column(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)
-
-
-def anchor(predose: Tensor, lowdose: Tensor, conditions: Conditions) -> Anchor:
-    """x_H by the signal equation from denoised images, (N, 1, H, W) in model scale; linear where the agent darkens."""
-    smooth, difference = _denoised(lowdose, lowdose - predose, conditions.sigma)
-    before = (smooth - difference).clamp_min(0)
-    highdose, equilibrium = closed_form(before, difference, conditions)
-    return Anchor(highdose, equilibrium, before, difference)
-
-
-def closed_form(predose: Tensor, difference: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
-    """x_H and the equilibrium signal M from x_P and x_L - x_P, pixel by pixel.
-
-    With s = S / M and E = (1 - s) / (1 - cos s), which is exp(-TR R1), and R1 linear in the dose:
-    E_H = E_P (E_L / E_P)^(1 / f). Finite for every input; never above the law that is linear in the dose.
-    """
-    fraction, cosine = _column(conditions.dose_fraction), _column(conditions.cosine)
-    recovered = _column(saturation(conditions))
-    linear = predose + difference / fraction
-    equilibrium = torch.maximum(predose.clamp_min(DARKEST) / recovered, linear)
-
-    def decay(signal: Tensor) -> Tensor:
-        share = signal / equilibrium
-        return ((1 - share) / (1 - cosine * share)).clamp_min(SATURATED)
-
-    native = decay(predose)
-    ratio = (decay(predose + difference.clamp_min(0)) / native).clamp_max(1)
-    full = native * ratio ** (1 / fraction)
-    inverted = equilibrium * (1 - full) / (1 - cosine * full)
-    # 1e-6 of rounding in the decays is magnified by 1 / f and would pass the linear law.
-    inverted = torch.minimum(torch.maximum(inverted, predose), linear)
-    return torch.where(difference > 0, inverted, linear.clamp_min(0)), equilibrium
-
-
-def saturation(conditions: Conditions, added: float = 0.0) -> Tensor:
-    """Share of the equilibrium signal that tissue has when the agent adds so much relaxation in 1/s, (N,)."""
-    decay = torch.exp(-conditions.repetition_time * (1 / NATIVE_T1 + added))
-    return (1 - decay) / (1 - conditions.cosine * decay)
-
-
-def _denoised(lowdose: Tensor, difference: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    both = torch.cat((lowdose, difference))
-    weight = torch.cat((SMOOTH_LOWDOSE * sigma, SMOOTH_DIFFERENCE * sigma))
-    regularizer = GenTV(torch.zeros_like(both))
-    smooth = regularizer.prox_from(both, weight, regularizer.cold_dual(both), iterations=SMOOTHING_ITERATIONS)[0]
-    first, second = smooth.chunk(2)
-    return first, second
-
-
-IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 8
-
-
-def features(predose: Tensor, lowdose: Tensor, conditions: Conditions, anchored: Anchor) -> tuple[Tensor, Tensor]:
-    """What the network sees: images, (N, IMAGE_CHANNELS, H, W), and numbers, (N, SCALAR_CHANNELS), all of order 1."""
-    fraction, sigma = _column(conditions.dose_fraction), _column(conditions.sigma)
+    before, after = denoised_pair(lowdose, predose, sigma)
+    anchor = inverted(before, after)
     difference = lowdose - predose
-    raw, _ = closed_form(predose.clamp_min(0), difference, conditions)
-    coarse = F.avg_pool2d(difference, 5, 1, 2, count_include_pad=False)
-    averaged, _ = closed_form(anchored.predose, coarse, conditions)
-    linear = difference / fraction
+    averaged = F.avg_pool2d(difference, 5, 1, 2, count_include_pad=False)
     images = torch.cat(
         (
             predose,
             lowdose,
-            anchored.predose,
-            anchored.highdose,
-            raw,
-            averaged - anchored.predose,
-            linear.clamp(-1, 2),
-            (anchored.difference / fraction).clamp(-1, 2),
-            torch.tanh(difference / (5 * sigma)),
-            torch.tanh(anchored.equilibrium / 3),
+            before,
+            anchor,
+            inverted(predose, lowdose).clamp(-1, 3),
+            (inverted(before, before + averaged) - before).clamp(-1, 3),
+            (difference / fraction).clamp(-1, 2),
+            ((after - before) / fraction).clamp(-1, 2),
+            torch.tanh(difference / (5 * sigma.view(-1, 1, 1, 1))),
+            torch.tanh(full_signal(before, after) / 3),
         ),
         dim=1,
     )
-    native = saturation(conditions)
-    scalars = torch.stack(
+    # Below the null of an inversion-prepared sequence a share is negative.
+    shares = [curve.signal(1 / expected + added).flatten().clamp_min(1e-4) for added in (0.0, *ADDED_RATES)]
+    numbers = torch.stack(
         (
-            torch.log(conditions.sigma / 0.015),
+            torch.log(sigma / 0.015),
             torch.log(conditions.dose_fraction / 0.2),
-            torch.log(conditions.sigma / conditions.dose_fraction / 0.07),
+            torch.log(sigma / conditions.dose_fraction / 0.07),
             conditions.sequence_told,
             conditions.dose_told,
-            native,
-            torch.log(saturation(conditions, 1.0) / native),
-            torch.log(saturation(conditions, 5.0) / native),
+            shares[0],
+            *(torch.log(share / shares[0]) for share in shares[1:]),
         ),
         dim=1,
     )
-    return images, scalars
+    return anchor, images, numbers
 
 
 class _Block(nn.Module):
@@ -182,7 +156,7 @@ class AnchoredPrior(nn.Module):
         depth: blocks of two convolutions on each side of each level.
 
     Shapes:
-        two (N, 1, H, W) images in model scale and :class:`Conditions` of N slices -> (N, 1, H, W), any H, W >= 1.
+        x_L and x_P, (N, 1, H, W) in model scale, and :class:`Conditions` of N slices -> (N, 1, H, W), any H, W >= 1.
     """
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128), depth: int = 1) -> None:
@@ -209,19 +183,18 @@ class AnchoredPrior(nn.Module):
         """What a manifest needs to build this network again: the class name and the constructor's arguments."""
         return {"class": "AnchoredPrior", "widths": list(self.widths), "depth": self.depth}
 
-    def forward(self, predose: Tensor, lowdose: Tensor, conditions: Conditions) -> Tensor:
+    def forward(self, lowdose: Tensor, predose: Tensor, conditions: Conditions) -> Tensor:
         with torch.no_grad():
-            anchored = anchor(predose, lowdose, conditions)
-            images, scalars = features(predose, lowdose, conditions, anchored)
-        return anchored.highdose + self.addition(images, scalars)
+            anchor, images, numbers = features(lowdose, predose, conditions)
+        return anchor + self.addition(images, numbers)
 
-    def addition(self, images: Tensor, scalars: Tensor) -> Tensor:
+    def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
         """What is added to the anchor, (N, 1, H, W), from :func:`features`."""
         height, width = images.shape[-2:]
         bottom, right = -height % STRIDE, -width % STRIDE
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom), mode="replicate")
-        told = self.told(scalars)[..., None, None].split(self.widths, dim=1)
+        told = self.told(numbers)[..., None, None].split(self.widths, dim=1)
         h = self.stem(F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last))
         skips = []
         for level, block in enumerate(self.encoder):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import LIPCARError
 from ..inverse import write_file
-from ..inverse.anchored import AnchoredPrior, Conditions, anchor
+from ..inverse.anchored import AnchoredPrior, Conditions, features
 from ..simulation.draw import Drawn, Parameters, draw_batch
 
 ENHANCING = 0.15
@@ -74,8 +74,7 @@ class AnchoredProgress:
 def conditions_of(parameters: Parameters) -> Conditions:
     """What a network is told of drawn examinations."""
     return Conditions(
-        repetition_time=parameters.told_repetition_time,
-        cosine=torch.cos(torch.deg2rad(parameters.told_flip)).clamp_min(0),
+        acquisitions=parameters.told_acquisitions,
         dose_fraction=parameters.told_dose_fraction,
         sigma=parameters.told_noise,
         sequence_told=parameters.sequence_told,
@@ -127,11 +126,11 @@ def validation_set(count: int, size: int = 128, seed: int = 10_000_019) -> tuple
 
 
 @torch.no_grad()
-def predict(network: AnchoredPrior, predose: Tensor, lowdose: Tensor, conditions: Conditions) -> Tensor:
+def predict(network: AnchoredPrior, lowdose: Tensor, predose: Tensor, conditions: Conditions) -> Tensor:
     """The prior on any number of slices, a few at a time."""
     parts = range(0, len(lowdose), 8)
     return torch.cat(
-        [network(predose[i : i + 8], lowdose[i : i + 8], conditions[slice(i, i + 8)]) for i in parts]
+        [network(lowdose[i : i + 8], predose[i : i + 8], conditions[slice(i, i + 8)]) for i in parts]
     ).clamp_min(0)
 
 
@@ -167,7 +166,7 @@ def train_prior(
         trainer.save()
         scores = {}
         for name, (drawn, conditions) in (validation or {}).items():
-            predicted = predict(trainer.average, drawn.predose, drawn.lowdose, conditions)
+            predicted = predict(trainer.average, drawn.lowdose, drawn.predose, conditions)
             scores[name] = errors(predicted, drawn.predose, drawn.highdose, drawn.body)
         yield AnchoredProgress(trainer.step, total / count, scores)
     return trainer.output / WEIGHTS
@@ -207,7 +206,7 @@ class _Trainer:
             group["lr"] = s.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bfloat16):
-            predicted = self.network(drawn.predose, drawn.lowdose, conditions_of(drawn.parameters))
+            predicted = self.network(drawn.lowdose, drawn.predose, conditions_of(drawn.parameters))
         loss = prior_loss(predicted.float(), drawn, s)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -276,5 +275,5 @@ def _load(network: AnchoredPrior, state: Mapping[str, Any], where: str) -> None:
 
 def anchor_errors(drawn: Drawn, conditions: Conditions) -> dict[str, float]:
     """:func:`errors` of the anchor alone."""
-    closed = anchor(drawn.predose, drawn.lowdose, conditions).highdose
+    closed = features(drawn.lowdose, drawn.predose, conditions)[0].clamp_min(0)
     return errors(closed, drawn.predose, drawn.highdose, drawn.body)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..physics import DOSE_FRACTION, Acquisition, PulseSequence, batch_curve
+
 TARGET = 0.5
 """Model scale: the 90th percentile of the low-dose foreground (`imaging.intensity`)."""
-ASSUMED_TR, ASSUMED_FLIP, ASSUMED_DOSE = 0.45, 90.0, 0.22
-"""What is handed on where nothing is told: a spin echo, and the mean dose fraction."""
 SCALES = (3, 6, 12, 24, 48)
 """Correlation lengths of the random fields, in pixels."""
 CLASSES = 10
@@ -28,14 +27,12 @@ class Parameters:
     """Everything about N examinations that is not a picture, drawn before any image; (N,) or (N, K) by row.
 
     Attributes:
-        repetition_time: TR in seconds; 1e-3 with a flip angle of 90 degrees is the law linear in the dose.
-        flip: degrees; 90 is a spin echo.
-        echo_time: TE in seconds.
+        acquisitions: how the images are made; a gradient echo with 1 ms and 90 degrees is the law linear in the dose.
         dose_fraction: low dose over full dose.
         noise: standard deviation in model scale, of either image.
         correlated: width of the noise's smoothing in pixels, 0 for white noise.
-        told_repetition_time, told_flip, told_dose_fraction, told_noise: what a network is told: the truth, the truth
-            with an error, or what is assumed where nothing is known.
+        told_acquisitions, told_dose_fraction, told_noise: what a network is told: the truth, the truth with an error,
+            or what is assumed where nothing is known.
         sequence_told, dose_told: 1 or 0.
         shift: of the pre-dose image, pixels, (N, 2).
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
@@ -43,14 +40,11 @@ class Parameters:
         ghost: strength of a ghost in pre-dose and low-dose image, (N, 2).
     """
 
-    repetition_time: Tensor
-    flip: Tensor
-    echo_time: Tensor
+    acquisitions: tuple[Acquisition, ...]
     dose_fraction: Tensor
     noise: Tensor
     correlated: Tensor
-    told_repetition_time: Tensor
-    told_flip: Tensor
+    told_acquisitions: tuple[Acquisition, ...]
     told_dose_fraction: Tensor
     told_noise: Tensor
     sequence_told: Tensor
@@ -59,9 +53,6 @@ class Parameters:
     gain: Tensor
     masked: Tensor
     ghost: Tensor
-
-    def __getitem__(self, chosen: Any) -> Parameters:
-        return Parameters(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -80,9 +71,6 @@ class Drawn:
     highdose: Tensor
     body: Tensor
     parameters: Parameters
-
-    def __getitem__(self, chosen: Any) -> Drawn:
-        return Drawn(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 class _Dice:
@@ -113,29 +101,20 @@ def draw_batch(generator: torch.Generator, batch: int, size: int) -> Drawn:
 def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
     """Sequence, dose, noise, what is told of them, and disturbances of `batch` examinations."""
     dice = _Dice(generator, batch)
-    kind = dice.uniform(0, 1)
-    spin, gradient = kind < 0.42, (kind >= 0.42) & (kind < 0.84)
-    tr = torch.where(spin, dice.uniform(0.3, 0.8), torch.where(gradient, dice.uniform(0.004, 0.012), 1e-3))
-    flip = torch.where(gradient, dice.log_uniform(9, 40), 90.0)
+    acquisitions = _acquisitions(dice)
     dose = dice.uniform(0.1, 0.35)
     dose = torch.where(dice.chance(0.35) > 0, 0.2 + 0.02 * dice.normal().clamp(-2, 2), dose)
-    noise = dice.log_uniform(0.003, 0.05)
+    noise = dice.log_uniform(0.003, 0.06)
     sequence_told, dose_told = dice.chance(0.75), dice.chance(0.8)
-    wrong = dice.chance(0.12)
-    told_tr = torch.where(sequence_told > 0, tr * (1 + 0.15 * wrong * dice.normal().clamp(-2, 2)), ASSUMED_TR)
-    told_flip = torch.where(sequence_told > 0, flip, ASSUMED_FLIP)
     told_dose = dose * (1 + 0.15 * dice.chance(0.15) * dice.normal().clamp(-2, 2))
     drifts = torch.stack((0.01 * dice.chance(0.5), 0.008 * dice.chance(0.5), 0.04 * dice.chance(0.6)), 1)
     return Parameters(
-        repetition_time=tr,
-        flip=flip,
-        echo_time=torch.where(spin, dice.uniform(0.008, 0.015), torch.where(gradient, dice.uniform(0.0015, 0.005), 0)),
+        acquisitions=acquisitions,
         dose_fraction=dose,
         noise=noise,
         correlated=dice.chance(0.4) * dice.uniform(0.35, 0.8),
-        told_repetition_time=told_tr,
-        told_flip=told_flip,
-        told_dose_fraction=torch.where(dose_told > 0, told_dose, ASSUMED_DOSE),
+        told_acquisitions=_told(dice, acquisitions, sequence_told),
+        told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
         told_noise=noise * torch.exp(0.2 * dice.normal()),
         sequence_told=sequence_told,
         dose_told=dose_told,
@@ -144,6 +123,49 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         masked=dice.chance(0.5),
         ghost=dice.chance(0.15, 1) * dice.uniform(0.0, 0.03, 2),
     )
+
+
+def _acquisitions(dice: _Dice) -> tuple[Acquisition, ...]:
+    """Two fifths spin echoes, two fifths gradient echoes, the rest prepared by an inversion, or linear in the dose."""
+    kinds, numbers = dice.uniform(0, 1).tolist(), dice.uniform(0, 1, 4).tolist()
+    return tuple(_acquisition(kind, *number) for kind, number in zip(kinds, numbers, strict=True))
+
+
+def _acquisition(kind: float, first: float, second: float, third: float, fourth: float) -> Acquisition:
+    if kind < 0.4:
+        return Acquisition(PulseSequence.SPIN_ECHO, 0.3 + 0.5 * first, 0.008 + 0.007 * second)
+    if kind < 0.8:
+        flip = 9 * (40 / 9) ** second
+        return Acquisition(PulseSequence.GRADIENT_ECHO, 0.004 + 0.008 * first, 0.0015 + 0.002 * third, flip_angle=flip)
+    if kind < 0.87:  # few and round numbers: each curve has a table, which is kept
+        return Acquisition(
+            PulseSequence.INVERSION_GRADIENT_ECHO,
+            repetition_time=(1.7, 2.0, 2.3, 2.5)[int(4 * first)],
+            inversion_time=(0.7, 0.8, 0.9, 1.0)[int(4 * second)],
+            flip_angle=(8.0, 11.0)[int(2 * third)],
+            readout_time=0.007,
+        )
+    return LINEAR
+
+
+LINEAR = Acquisition(PulseSequence.GRADIENT_ECHO, repetition_time=1e-3, flip_angle=90.0)
+
+
+def _told(dice: _Dice, acquisitions: tuple[Acquisition, ...], told: Tensor) -> tuple[Acquisition, ...]:
+    """A quarter of what is told has an echo time, an eighth has a wrong repetition time."""
+    echo, wrong, factor = dice.chance(0.25).tolist(), dice.chance(0.12).tolist(), (0.15 * dice.normal()).clamp(-0.3, 0.3)
+    found = []
+    for index, acquisition in enumerate(acquisitions):
+        if not told[index]:
+            found.append(Acquisition.assumed())
+            continue
+        if not echo[index]:
+            acquisition = replace(acquisition, echo_time=None)
+        if wrong[index] and acquisition.inversion_time is None:
+            repetition_time = (acquisition.repetition_time or 0.0) * (1 + float(factor[index]))
+            acquisition = replace(acquisition, repetition_time=repetition_time)
+        found.append(acquisition)
+    return tuple(found)
 
 
 def draw_images(generator: torch.Generator, parameters: Parameters, size: int) -> Drawn:
@@ -199,7 +221,9 @@ def _layer(image: Tensor, cover: Tensor, value: Tensor) -> Tensor:
 def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     """Maps of T10 in seconds, proton density, and added relaxation rate at full dose in 1/s; all (N, 1, H, W)."""
     n = dice.batch
-    t10_of, density_of, rate_of = _materials(dice, CLASSES)
+    # How much takes up agent differs: a brain behind its barrier with a few vessels, or most of a neck.
+    activity = dice.uniform(0, 1, 1, 1, 1)
+    t10_of, density_of, rate_of = _materials(dice, CLASSES, 0.5 * activity**2)
     # Regions: the largest of several fields, its border as sharp as a pixel or as soft as a few.
     coarse = _mixed(dice, CLASSES, size, (1, 2, 2, 3, 2)) + dice.uniform(0, 1.2, 1, 1, 1) * dice.normal(CLASSES, 1, 1)
     shares = F.softmax(coarse * dice.log_uniform(3, 40, 1, 1, 1), dim=1)
@@ -209,8 +233,8 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
 
     body, depth = _body(dice, size)
     # Layers under the surface of a head, of a skull-stripped one only the innermost.
-    t10_of, density_of, rate_of = _materials(dice, 3)
-    rate_of = torch.where(dice.chance(0.3, 3, 1, 1) > 0, dice.log_uniform(0.3, 25, 3, 1, 1), rate_of)
+    t10_of, density_of, rate_of = _materials(dice, 3, 0.5 * activity)
+    rate_of = torch.where(dice.chance(0.1 + 0.3 * activity, 3, 1, 1) > 0, dice.log_uniform(0.3, 25, 3, 1, 1), rate_of)
     ragged = _mixed(dice, 3, size, (0, 1, 2, 2, 0))
     edge = torch.zeros(n, 1, 1, 1)
     layered = dice.chance(0.5, 1, 1, 1)
@@ -233,8 +257,8 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     width = dice.log_uniform(0.4, 3.0, SHEETS, 1, 1)
     lines = torch.exp(-((lines / width) ** 2)) * patches * dice.chance(dice.uniform(0.2, 1, 1, 1, 1), SHEETS, 1, 1)
     thin = torch.cat((lines, spots * dice.chance(0.35, 2, 1, 1)), dim=1)
-    t10_of, density_of, rate_of = _materials(dice, thin.shape[1])
-    vessel = dice.chance(0.4, thin.shape[1], 1, 1)
+    t10_of, density_of, rate_of = _materials(dice, thin.shape[1], 0.4 * activity)
+    vessel = dice.chance(0.15 + 0.35 * activity, thin.shape[1], 1, 1)
     rate_of = torch.where(vessel > 0, dice.log_uniform(0.5, 25, thin.shape[1], 1, 1), rate_of)
     t10_of = torch.where(vessel * dice.chance(0.4, thin.shape[1], 1, 1) > 0, t10_of * dice.uniform(1.5, 4, 1, 1, 1), t10_of)
     dark = dice.chance(0.4, thin.shape[1], 1, 1) * (1 - vessel) * dice.uniform(0.3, 1.0, thin.shape[1], 1, 1)
@@ -247,8 +271,8 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
 
     # Lesions and cross-sections of vessels: rough discs, with a rim or without.
     rough = _fields(dice, 1, 6, size) * dice.uniform(0, 0.6, 1, 1, 1)
-    t10_of, density_of, rate_of = _materials(dice, LESIONS)
-    rate_of = torch.where(dice.chance(0.7, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 25, LESIONS, 1, 1), rate_of)
+    t10_of, density_of, rate_of = _materials(dice, LESIONS, 0.5 * activity)
+    rate_of = torch.where(dice.chance(0.4 + 0.4 * activity, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 25, LESIONS, 1, 1), rate_of)
     radius = dice.log_uniform(0.6, 14, LESIONS, 1, 1)
     center = dice.uniform(0, size, LESIONS, 2)
     stretch = dice.uniform(0.6, 1.6, LESIONS, 1, 1)
@@ -257,7 +281,7 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     away = (
         ((row - center[..., :1, None]) * stretch).square() + ((column - center[..., 1:, None]) / stretch).square()
     ).sqrt() / radius + rough
-    inside = torch.sigmoid(2.5 * radius * (1 - away)) * dice.chance(0.5, LESIONS, 1, 1)
+    inside = torch.sigmoid(2.5 * radius * (1 - away)) * dice.chance(0.15 + 0.4 * activity, LESIONS, 1, 1)
     core = torch.sigmoid(2.5 * radius * (dice.uniform(0.3, 0.8, LESIONS, 1, 1) - away))
     core = core * dice.chance(0.35, LESIONS, 1, 1) * dice.uniform(0.5, 1, LESIONS, 1, 1)
     for k in range(LESIONS):
@@ -281,8 +305,9 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     }
 
 
-def _materials(dice: _Dice, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """T10 in seconds, proton density, and added rate at full dose in 1/s of some tissues, (N, count, 1, 1) each."""
+def _materials(dice: _Dice, count: int, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """T10 in seconds, proton density, and added rate at full dose in 1/s of some tissues, (N, count, 1, 1) each; a share
+    `active` of them takes up agent."""
     shape = (count, 1, 1)
     t10 = dice.log_uniform(0.35, 3, *shape)
     # Tissue at 3 T mostly lies between white matter and tumor.
@@ -294,8 +319,7 @@ def _materials(dice: _Dice, count: int) -> tuple[Tensor, Tensor, Tensor]:
     bound = dice.chance(0.7, 1, 1, 1)
     free = dice.uniform(0.35, 1, *shape)
     density = bound * (water + 0.05 * dice.normal(*shape)) + (1 - bound) * free
-    enhancing = dice.chance(0.6 * dice.uniform(0, 1, 1, 1, 1) ** 1.5, *shape)
-    rate = enhancing * dice.log_uniform(0.1, 12, *shape)
+    rate = dice.chance(active, *shape) * dice.log_uniform(0.1, 12, *shape)
     return t10, density.clamp(0.05, 1.1), rate
 
 
@@ -328,12 +352,12 @@ def _body(dice: _Dice, size: int) -> tuple[Tensor, Tensor]:
 # Acquisition
 
 
-def _signal(parameters: Parameters, density: Tensor, r1: Tensor, added: Tensor) -> Tensor:
-    """M (1 - E) / (1 - cos E) with the T2 decay that the agent adds."""
-    tr, te = (v.view(-1, 1, 1, 1) for v in (parameters.repetition_time, parameters.echo_time))
-    cosine = torch.cos(torch.deg2rad(parameters.flip)).view(-1, 1, 1, 1)
-    decay = torch.exp(-tr * (r1 + added))
-    return density * (1 - decay) / (1 - cosine * decay) * torch.exp(-1.3 * te * added)
+def _shares(parameters: Parameters, rates: Tensor) -> Tensor:
+    """The signal of R1 as a share of the brightest, each slice by its own curve, (N, K, H, W)."""
+    curve = batch_curve(parameters.acquisitions)
+    brightest = curve.saturated_rate
+    # A curve goes on along its tangent there, where a signal does not.
+    return curve.signal(torch.minimum(rates, torch.as_tensor(brightest).to(rates))).clamp_min(0)
 
 
 def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], size: int) -> dict[str, Tensor]:
@@ -341,9 +365,8 @@ def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], siz
     r1, rate = 1 / tissue["t10"], tissue["rate"]
     fraction = parameters.dose_fraction.view(-1, 1, 1, 1)
     density = tissue["density"] * tissue["body"]
-    predose = _signal(parameters, density, r1, torch.zeros_like(rate))
-    lowdose = _signal(parameters, density, r1, fraction * rate)
-    highdose = _signal(parameters, density, r1, rate)
+    shares = _shares(parameters, torch.cat((r1, r1 + fraction * rate, r1 + rate), dim=1))
+    predose, lowdose, highdose = (density * shares).split(1, dim=1)
     scale = TARGET / _bright_end(lowdose) * torch.exp(0.15 * dice.normal(1, 1, 1))
     predose, lowdose, highdose = predose * scale, lowdose * scale, highdose * scale
     soft = dice.chance(0.4, 1, 1, 1) * dice.uniform(0.3, 0.9, 1, 1, 1)
