@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import LIPCARError
 from ..inverse import write_file
 from ..inverse.anchored import AnchoredPrior, Conditions, features
-from ..simulation.draw import Drawn, Parameters, draw_batch
+from ..simulation.draw import Drawn, draw_batch
 
 ENHANCING = 0.15
 """Model scale: what has risen by more than this enhances (the threshold of every table in docs/results.md)."""
@@ -71,12 +71,13 @@ class AnchoredProgress:
     errors: dict[str, dict[str, float]]
 
 
-def conditions_of(parameters: Parameters) -> Conditions:
+def conditions_of(drawn: Drawn) -> Conditions:
     """What a network is told of drawn examinations."""
+    parameters = drawn.parameters
     return Conditions(
         acquisitions=parameters.told_acquisitions,
         dose_fraction=parameters.told_dose_fraction,
-        sigma=parameters.told_noise,
+        sigma=drawn.told_noise,
         sequence_told=parameters.sequence_told,
         dose_told=parameters.dose_told,
     )
@@ -122,7 +123,7 @@ def errors(predicted: Tensor, predose: Tensor, highdose: Tensor, body: Tensor) -
 def validation_set(count: int, size: int = 128, seed: int = 10_000_019) -> tuple[Drawn, Conditions]:
     """Drawn examinations that no training sees: another seed than any step's."""
     drawn = draw_batch(torch.Generator().manual_seed(seed), count, size)
-    return drawn, conditions_of(drawn.parameters)
+    return drawn, conditions_of(drawn)
 
 
 @torch.no_grad()
@@ -206,7 +207,7 @@ class _Trainer:
             group["lr"] = s.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bfloat16):
-            predicted = self.network(drawn.lowdose, drawn.predose, conditions_of(drawn.parameters))
+            predicted = self.network(drawn.lowdose, drawn.predose, conditions_of(drawn))
         loss = prior_loss(predicted.float(), drawn, s)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..imaging.intensity import noise_deviation
 from ..physics import DOSE_FRACTION, Acquisition, PulseSequence, batch_curve
 
 TARGET = 0.5
@@ -31,8 +32,9 @@ class Parameters:
         dose_fraction: low dose over full dose.
         noise: standard deviation in model scale, of either image.
         correlated: width of the noise's smoothing in pixels, 0 for white noise.
-        told_acquisitions, told_dose_fraction, told_noise: what a network is told: the truth, the truth with an error,
-            or what is assumed where nothing is known.
+        told_acquisitions, told_dose_fraction: what a network is told: the truth, the truth with an error, or what is
+            assumed where nothing is known.
+        noise_known: 1 where a network is told the noise; elsewhere it is measured in the images.
         sequence_told, dose_told: 1 or 0.
         shift: of the pre-dose image, pixels, (N, 2).
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
@@ -46,7 +48,7 @@ class Parameters:
     correlated: Tensor
     told_acquisitions: tuple[Acquisition, ...]
     told_dose_fraction: Tensor
-    told_noise: Tensor
+    noise_known: Tensor
     sequence_told: Tensor
     dose_told: Tensor
     shift: Tensor
@@ -63,6 +65,7 @@ class Drawn:
         predose, lowdose: as acquired.
         highdose: the truth, free of noise.
         body: boolean, where there is tissue.
+        told_noise: standard deviation as known or measured, (N,).
         parameters: what they were made from.
     """
 
@@ -70,6 +73,7 @@ class Drawn:
     lowdose: Tensor
     highdose: Tensor
     body: Tensor
+    told_noise: Tensor
     parameters: Parameters
 
 
@@ -107,7 +111,9 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
     noise = dice.log_uniform(0.003, 0.06)
     sequence_told, dose_told = dice.chance(0.75), dice.chance(0.8)
     told_dose = dose * (1 + 0.15 * dice.chance(0.15) * dice.normal().clamp(-2, 2))
-    drifts = torch.stack((0.01 * dice.chance(0.5), 0.008 * dice.chance(0.5), 0.04 * dice.chance(0.6)), 1)
+    # A gain that is settled is off by a percent; one in eight is not.
+    unsettled = 1 + 4 * dice.chance(0.12)
+    drifts = torch.stack((0.01 * dice.chance(0.6) * unsettled, 0.008 * dice.chance(0.5), 0.04 * dice.chance(0.6)), 1)
     return Parameters(
         acquisitions=acquisitions,
         dose_fraction=dose,
@@ -115,7 +121,7 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         correlated=dice.chance(0.4) * dice.uniform(0.35, 0.8),
         told_acquisitions=_told(dice, acquisitions, sequence_told),
         told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
-        told_noise=noise * torch.exp(0.2 * dice.normal()),
+        noise_known=dice.chance(0.3),
         sequence_told=sequence_told,
         dose_told=dose_told,
         shift=dice.chance(0.8, 1) * 0.3 * dice.normal(2).clamp(-2, 2),
@@ -382,7 +388,7 @@ def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], siz
     lowdose = lowdose + fraction * (change + grain[:, 1:]) + (1 - fraction) * grain[:, :1]
     predose = predose + grain[:, :1]
     lowdose = lowdose * (1 + (drift[:, 1:2] + dice.normal(1, 1, 1)) * gains[:, 1:2, None, None])
-    predose = predose * (1 + drift[:, :1] * gains[:, :1, None, None])
+    predose = predose * (1 + (drift[:, :1] + dice.normal(1, 1, 1)) * gains[:, :1, None, None])
     return {"predose": predose, "lowdose": lowdose, "highdose": highdose.clamp_min(0)}
 
 
@@ -423,7 +429,18 @@ def _disturb(dice: _Dice, parameters: Parameters, clean: dict[str, Tensor], body
     inside = body > 0.5
     outside = ~inside & (parameters.masked.view(-1, 1, 1, 1) > 0)
     predose, lowdose = images.masked_fill(outside, 0).split(1, dim=1)
-    return Drawn(predose, lowdose, clean["highdose"].masked_fill(outside, 0), inside, parameters)
+    told = torch.where(parameters.noise_known > 0, parameters.noise, _measured_noise(lowdose, predose))
+    return Drawn(predose, lowdose, clean["highdose"].masked_fill(outside, 0), inside, told, parameters)
+
+
+def _measured_noise(lowdose: Tensor, predose: Tensor) -> Tensor:
+    """What an examination of one slice would measure, (N,): with texture in it."""
+    return torch.tensor(
+        [
+            noise_deviation(low, before) if (low > 0).any() else 0.0
+            for low, before in zip(lowdose.numpy(), predose.numpy(), strict=True)
+        ]
+    ).clamp_max(0.1)
 
 
 def _shifted(image: Tensor, shift: Tensor) -> Tensor:

@@ -87,5 +87,5 @@ def test_the_loss_knows_a_region_that_is_off_from_noise_of_the_same_size() -> No
 def test_a_network_is_told_what_the_draw_hands_on() -> None:
     drawn, told = validation_set(16, 32)
     assert torch.equal(told.dose_fraction, drawn.parameters.told_dose_fraction)
-    assert torch.equal(conditions_of(drawn.parameters).sequence_told, drawn.parameters.sequence_told)
+    assert torch.equal(conditions_of(drawn).sequence_told, drawn.parameters.sequence_told)
     assert told.acquisitions == drawn.parameters.told_acquisitions
