@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -169,7 +170,7 @@ class AnchoredPrior(nn.Module):
         self.stem = nn.Conv2d(4 * IMAGE_CHANNELS, widths[0], 3, padding=1)
         self.told = nn.Sequential(nn.Linear(SCALAR_CHANNELS, 64), nn.ReLU(), nn.Linear(64, sum(widths)))
         self.encoder = nn.ModuleList(blocks(width) for width in widths)
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in reversed(pairs))
         self.merge = nn.ModuleList(nn.Conv2d(2 * a, a, 1) for a, _ in reversed(pairs))

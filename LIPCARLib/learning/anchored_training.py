@@ -245,7 +245,9 @@ class _Trainer:
                 metadata = file.metadata() or {}
             state = load_file(path)
         except SafetensorError as error:
-            raise LIPCARError(f"The checkpoint {path} cannot be read: {error}. Start anew in another folder.") from error
+            raise LIPCARError(
+                f"The checkpoint {path} cannot be read: {error}. Start anew in another folder."
+            ) from error
         found = json.loads(metadata.get("settings", "null"))
         expected = json.loads(json.dumps(asdict(self.settings)))
         if found != expected:

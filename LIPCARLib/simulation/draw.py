@@ -159,7 +159,11 @@ LINEAR = Acquisition(PulseSequence.GRADIENT_ECHO, repetition_time=1e-3, flip_ang
 
 def _told(dice: _Dice, acquisitions: tuple[Acquisition, ...], told: Tensor) -> tuple[Acquisition, ...]:
     """A quarter of what is told has an echo time, an eighth has a wrong repetition time."""
-    echo, wrong, factor = dice.chance(0.25).tolist(), dice.chance(0.12).tolist(), (0.15 * dice.normal()).clamp(-0.3, 0.3)
+    echo, wrong, factor = (
+        dice.chance(0.25).tolist(),
+        dice.chance(0.12).tolist(),
+        (0.15 * dice.normal()).clamp(-0.3, 0.3),
+    )
     found = []
     for index, acquisition in enumerate(acquisitions):
         if not told[index]:
@@ -207,9 +211,7 @@ def _spline(size: int, knots: int, scale: int, offset: float) -> Tensor:
 
 def _mixed(dice: _Dice, count: int, size: int, per_scale: tuple[int, ...], scales: tuple[int, ...] = SCALES) -> Tensor:
     """Fields of several scales in random order, (N, count, size, size)."""
-    fields_ = torch.cat(
-        [_fields(dice, n, scale, size) for n, scale in zip(per_scale, scales, strict=True) if n], dim=1
-    )
+    fields_ = torch.cat([_fields(dice, n, scale, size) for n, scale in zip(per_scale, scales, strict=True) if n], dim=1)
     return fields_[:, torch.randperm(fields_.shape[1], generator=dice.generator)[:count]]
 
 
@@ -266,7 +268,9 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     t10_of, density_of, rate_of = _materials(dice, thin.shape[1], 0.4 * activity)
     vessel = dice.chance(0.15 + 0.35 * activity, thin.shape[1], 1, 1)
     rate_of = torch.where(vessel > 0, dice.log_uniform(0.5, 25, thin.shape[1], 1, 1), rate_of)
-    t10_of = torch.where(vessel * dice.chance(0.4, thin.shape[1], 1, 1) > 0, t10_of * dice.uniform(1.5, 4, 1, 1, 1), t10_of)
+    t10_of = torch.where(
+        vessel * dice.chance(0.4, thin.shape[1], 1, 1) > 0, t10_of * dice.uniform(1.5, 4, 1, 1, 1), t10_of
+    )
     dark = dice.chance(0.4, thin.shape[1], 1, 1) * (1 - vessel) * dice.uniform(0.3, 1.0, thin.shape[1], 1, 1)
     density_of = density_of * (1 - dark)
     for k in range(thin.shape[1]):
@@ -278,7 +282,9 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     # Lesions and cross-sections of vessels: rough discs, with a rim or without.
     rough = _fields(dice, 1, 6, size) * dice.uniform(0, 0.6, 1, 1, 1)
     t10_of, density_of, rate_of = _materials(dice, LESIONS, 0.5 * activity)
-    rate_of = torch.where(dice.chance(0.4 + 0.4 * activity, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 25, LESIONS, 1, 1), rate_of)
+    rate_of = torch.where(
+        dice.chance(0.4 + 0.4 * activity, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 25, LESIONS, 1, 1), rate_of
+    )
     radius = dice.log_uniform(0.6, 14, LESIONS, 1, 1)
     center = dice.uniform(0, size, LESIONS, 2)
     stretch = dice.uniform(0.6, 1.6, LESIONS, 1, 1)

@@ -61,11 +61,11 @@ def test_ranges_are_those_of_examinations() -> None:
     assert all(kinds.count(kind) > 100 for kind in PulseSequence)
     assert len(kinds) < 3900
     spin = [a.repetition_time for a in p.acquisitions if a.sequence is PulseSequence.SPIN_ECHO]
-    assert 0.3 <= min(spin) and max(spin) <= 0.8
+    assert min(spin) >= 0.3 and max(spin) <= 0.8
     gradient = [a for a in p.acquisitions if a.sequence is PulseSequence.GRADIENT_ECHO and a != LINEAR]
     assert all(0.004 <= a.repetition_time <= 0.012 and 9 <= a.flip_angle <= 40 for a in gradient)
-    assert 0.1 <= p.dose_fraction.min() and p.dose_fraction.max() <= 0.35
-    assert 0.003 <= p.noise.min() and p.noise.max() <= 0.06
+    assert p.dose_fraction.min() >= 0.1 and p.dose_fraction.max() <= 0.35
+    assert p.noise.min() >= 0.003 and p.noise.max() <= 0.06
     assert p.shift.abs().max() < 1
 
 
@@ -126,9 +126,7 @@ def test_draws_are_wide() -> None:
     """Quiet examinations and busy ones, single bright pixels and whole organs, enhancement from none to most."""
     drawn = draw_batch(generator(8), 128, SIZE)
     rise = drawn.highdose - drawn.predose
-    shares = [
-        (slice_ > 0.15)[body].float().mean() for slice_, body in zip(rise, drawn.body, strict=True) if body.any()
-    ]
+    shares = [(slice_ > 0.15)[body].float().mean() for slice_, body in zip(rise, drawn.body, strict=True) if body.any()]
     share = torch.stack(shares)
     assert share.quantile(0.1) < 0.03
     assert share.quantile(0.9) > 0.3
