@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,8 +16,10 @@ from .anchor import denoised_pair
 
 STRIDE = 16
 """Unshuffled once and halved three times: sides are padded to a multiple of this inside the network and cropped."""
-LEAST_SIGMA = 0.002
+LEAST_NOISE = 0.002
 """Model scale: the network saw no images with less noise."""
+TISSUE = 0.1
+"""Model scale: what is darker in the low-dose image may be air, or masked, and shows another noise."""
 ADDED_RATES = (1.0, 5.0)
 """1/s that the agent adds, for which the network is told how far the signal rises: what shape the equation has."""
 
@@ -28,21 +31,19 @@ class Conditions:
     Attributes:
         acquisitions: N of them.
         dose_fraction: low dose over full dose, (N,), above 0, at most 1.
-        sigma: the noise's standard deviation in model scale, (N,).
         sequence_told, dose_told: (N,), 1 where the acquisition or the dose fraction was told, 0 where assumed.
         native: T10 in seconds, a map (N, 1, H, W); None for what the field lets expect.
     """
 
     acquisitions: tuple[Acquisition, ...]
     dose_fraction: Tensor
-    sigma: Tensor
     sequence_told: Tensor
     dose_told: Tensor
     native: Tensor | None = None
 
     @classmethod
     def of_examination(
-        cls, slices: int, sigma: float, acquisition: Acquisition | None, fraction: float | None, assumed_fraction: float
+        cls, slices: int, acquisition: Acquisition | None, fraction: float | None, assumed_fraction: float
     ) -> Conditions:
         """The same for all slices; None for what nobody told."""
 
@@ -52,7 +53,6 @@ class Conditions:
         return cls(
             acquisitions=(acquisition or Acquisition.assumed(),) * slices,
             dose_fraction=each(assumed_fraction if fraction is None else fraction),
-            sigma=each(sigma),
             sequence_told=each(acquisition is not None),
             dose_told=each(fraction is not None),
         )
@@ -61,7 +61,6 @@ class Conditions:
         return Conditions(
             self.acquisitions[chosen],
             self.dose_fraction[chosen],
-            self.sigma[chosen],
             self.sequence_told[chosen],
             self.dose_told[chosen],
             None if self.native is None else self.native[chosen],
@@ -77,6 +76,26 @@ class Conditions:
         return torch.tensor([native_time(a) for a in self.acquisitions]).view(-1, 1, 1, 1)
 
 
+def noise(lowdose: Tensor, predose: Tensor, apart: int = 1) -> Tensor:
+    """Standard deviation of the noise of either image in each slice, (N,), from what is left of their difference.
+
+    The median magnitude of the difference's second difference along both axes, of pixels so far apart, over 0.6745
+    (Donoho & Johnstone, Biometrika 81(3), 1994). The network's own measure, a slice at a time, so that it means the
+    same in training and in use.
+    """
+    near, far = slice(None, -apart), slice(apart, None)
+    corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
+    a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
+    tissue = lowdose > TISSUE
+    inside = torch.stack([tissue[corner] for corner in corners]).all(0)
+    second = (a - b - c + d).abs().masked_fill(~inside, torch.nan).flatten(1)
+    if not second.shape[1]:
+        return lowdose.new_full((len(lowdose),), LEAST_NOISE)
+    # Four pixels of noise in each second difference, and two images in each pixel.
+    found = second.nanmedian(dim=1).values / (0.6745 * math.sqrt(8))
+    return found.nan_to_num(LEAST_NOISE).clamp_min(LEAST_NOISE)
+
+
 IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 6 + len(ADDED_RATES)
 
 
@@ -89,7 +108,7 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
     """
     curve, expected = conditions.curve(), conditions.expected_native()
     native = expected if conditions.native is None else conditions.native
-    sigma = conditions.sigma.clamp_min(LEAST_SIGMA)
+    sigma = noise(lowdose, predose)
     fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
     assumed = conditions.native is None
 
@@ -124,7 +143,7 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
         (
             torch.log(sigma / 0.015),
             torch.log(conditions.dose_fraction / 0.2),
-            torch.log(sigma / conditions.dose_fraction / 0.07),
+            torch.log(noise(lowdose, predose, apart=2) / sigma),
             conditions.sequence_told,
             conditions.dose_told,
             shares[0],

@@ -77,7 +77,6 @@ def conditions_of(drawn: Drawn) -> Conditions:
     return Conditions(
         acquisitions=parameters.told_acquisitions,
         dose_fraction=parameters.told_dose_fraction,
-        sigma=drawn.told_noise,
         sequence_told=parameters.sequence_told,
         dose_told=parameters.dose_told,
     )

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..imaging.intensity import noise_deviation
 from ..physics import DOSE_FRACTION, Acquisition, PulseSequence, batch_curve
 
 TARGET = 0.5
@@ -34,7 +33,6 @@ class Parameters:
         correlated: width of the noise's smoothing in pixels, 0 for white noise.
         told_acquisitions, told_dose_fraction: what a network is told: the truth, the truth with an error, or what is
             assumed where nothing is known.
-        noise_known: 1 where a network is told the noise; elsewhere it is measured in the images.
         sequence_told, dose_told: 1 or 0.
         shift: of the pre-dose image, pixels, (N, 2).
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
@@ -48,7 +46,6 @@ class Parameters:
     correlated: Tensor
     told_acquisitions: tuple[Acquisition, ...]
     told_dose_fraction: Tensor
-    noise_known: Tensor
     sequence_told: Tensor
     dose_told: Tensor
     shift: Tensor
@@ -65,7 +62,6 @@ class Drawn:
         predose, lowdose: as acquired.
         highdose: the truth, free of noise.
         body: boolean, where there is tissue.
-        told_noise: standard deviation as known or measured, (N,).
         parameters: what they were made from.
     """
 
@@ -73,7 +69,6 @@ class Drawn:
     lowdose: Tensor
     highdose: Tensor
     body: Tensor
-    told_noise: Tensor
     parameters: Parameters
 
 
@@ -121,7 +116,6 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         correlated=dice.chance(0.4) * dice.uniform(0.35, 0.8),
         told_acquisitions=_told(dice, acquisitions, sequence_told),
         told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
-        noise_known=dice.chance(0.3),
         sequence_told=sequence_told,
         dose_told=dose_told,
         shift=dice.chance(0.8, 1) * 0.3 * dice.normal(2).clamp(-2, 2),
@@ -159,11 +153,8 @@ LINEAR = Acquisition(PulseSequence.GRADIENT_ECHO, repetition_time=1e-3, flip_ang
 
 def _told(dice: _Dice, acquisitions: tuple[Acquisition, ...], told: Tensor) -> tuple[Acquisition, ...]:
     """A quarter of what is told has an echo time, an eighth has a wrong repetition time."""
-    echo, wrong, factor = (
-        dice.chance(0.25).tolist(),
-        dice.chance(0.12).tolist(),
-        (0.15 * dice.normal()).clamp(-0.3, 0.3),
-    )
+    echo, wrong = dice.chance(0.25).tolist(), dice.chance(0.12).tolist()
+    factor = 1 + (0.15 * dice.normal()).clamp(-0.3, 0.3)
     found = []
     for index, acquisition in enumerate(acquisitions):
         if not told[index]:
@@ -172,7 +163,7 @@ def _told(dice: _Dice, acquisitions: tuple[Acquisition, ...], told: Tensor) -> t
         if not echo[index]:
             acquisition = replace(acquisition, echo_time=None)
         if wrong[index] and acquisition.inversion_time is None:
-            repetition_time = (acquisition.repetition_time or 0.0) * (1 + float(factor[index]))
+            repetition_time = (acquisition.repetition_time or 0.0) * float(factor[index])
             acquisition = replace(acquisition, repetition_time=repetition_time)
         found.append(acquisition)
     return tuple(found)
@@ -318,8 +309,10 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
 
 
 def _materials(dice: _Dice, count: int, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """T10 in seconds, proton density, and added rate at full dose in 1/s of some tissues, (N, count, 1, 1) each; a share
-    `active` of them takes up agent."""
+    """T10 in seconds, proton density, and rate in 1/s that the full dose adds, of some tissues, (N, count, 1, 1) each.
+
+    A share `active` of them takes up agent.
+    """
     shape = (count, 1, 1)
     t10 = dice.log_uniform(0.35, 3, *shape)
     # Tissue at 3 T mostly lies between white matter and tumor.
@@ -435,18 +428,7 @@ def _disturb(dice: _Dice, parameters: Parameters, clean: dict[str, Tensor], body
     inside = body > 0.5
     outside = ~inside & (parameters.masked.view(-1, 1, 1, 1) > 0)
     predose, lowdose = images.masked_fill(outside, 0).split(1, dim=1)
-    told = torch.where(parameters.noise_known > 0, parameters.noise, _measured_noise(lowdose, predose))
-    return Drawn(predose, lowdose, clean["highdose"].masked_fill(outside, 0), inside, told, parameters)
-
-
-def _measured_noise(lowdose: Tensor, predose: Tensor) -> Tensor:
-    """What an examination of one slice would measure, (N,): with texture in it."""
-    return torch.tensor(
-        [
-            noise_deviation(low, before) if (low > 0).any() else 0.0
-            for low, before in zip(lowdose.numpy(), predose.numpy(), strict=True)
-        ]
-    ).clamp_max(0.1)
+    return Drawn(predose, lowdose, clean["highdose"].masked_fill(outside, 0), inside, parameters)
 
 
 def _shifted(image: Tensor, shift: Tensor) -> Tensor:
