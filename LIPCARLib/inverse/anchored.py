@@ -196,7 +196,7 @@ class AnchoredPrior(nn.Module):
         self.decoder = nn.ModuleList(blocks(a) for a, _ in reversed(pairs))
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head.bias = nn.Parameter(torch.zeros(4))
 
     @property
     def architecture(self) -> dict[str, Any]:

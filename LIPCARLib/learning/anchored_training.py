@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
 from ..inverse import write_file
@@ -23,6 +24,8 @@ from ..simulation.draw import Drawn, draw_batch
 
 ENHANCING = 0.15
 """Model scale: what has risen by more than this enhances (the threshold of every table in docs/results.md)."""
+ENHANCED = 0.3
+"""Model scale: from here on a pixel has all the weight of an enhancing one."""
 AIR_WEIGHT = 0.05
 """Of a pixel outside the body, where a pixel inside has 1."""
 CHECKPOINT = "checkpoint.safetensors"
@@ -38,7 +41,7 @@ class AnchoredSettings:
         batch, size: examinations a step and pixels a side.
         learning_rate: the peak, after a warm-up of `warmup` steps; then half a cosine down to `final` times the peak.
         average: decay a step of the exponential average of the weights, which is what is kept.
-        enhancement: extra weight of a pixel by how much it enhances: 1 + enhancement min(|x_H - x_P|, 0.5) / 0.5.
+        enhancement: extra weight of a pixel by how much it enhances: 1 + enhancement min(|x_H - x_P| / ENHANCED, 1).
         bias: weight of the mean error over what enhances, and over what does not, beside the root mean square.
         widths, depth: of :class:`AnchoredPrior`.
         bfloat16: compute the network in it; twice as fast where the processor has it.
@@ -53,7 +56,7 @@ class AnchoredSettings:
     warmup: int = 300
     final: float = 0.02
     average: float = 0.998
-    enhancement: float = 4.0
+    enhancement: float = 8.0
     bias: float = 0.3
     widths: tuple[int, ...] = (32, 64, 96, 128)
     depth: int = 1
@@ -92,7 +95,7 @@ def prior_loss(predicted: Tensor, drawn: Drawn, settings: AnchoredSettings) -> T
     error = predicted - drawn.highdose
     rise = (drawn.highdose - drawn.predose).abs()
     inside = drawn.body.to(error.dtype)
-    weight = (1 + settings.enhancement * (rise / 0.5).clamp_max(1)) * (AIR_WEIGHT + (1 - AIR_WEIGHT) * inside)
+    weight = (1 + settings.enhancement * (rise / ENHANCED).clamp_max(1)) * (AIR_WEIGHT + (1 - AIR_WEIGHT) * inside)
     square = (weight * error.square()).flatten(1).sum(1) / weight.flatten(1).sum(1)
     loss = (square + 1e-6).sqrt().mean()
     if settings.bias:
@@ -141,6 +144,7 @@ def train_prior(
     resume: bool = False,
     start: str | os.PathLike[str] | None = None,
     every: int = 500,
+    workers: int = 0,
     validation: Mapping[str, tuple[Drawn, Conditions]] | None = None,
 ) -> Generator[AnchoredProgress, None, Path]:
     """Train an anchored prior; yields every `every` steps, returns the path of its weights (the average's).
@@ -153,12 +157,13 @@ def train_prior(
         resume: go on from the folder's checkpoint, which must be of the same settings; an error without one.
         start: weights to start from, a file; of the same widths and depth.
         every: steps between checkpoints.
+        workers: processes that draw; 0 draws in this one.
         validation: drawn or real examinations by name, and what is told of them.
 
     Raises:
         LIPCARError: a checkpoint that exists without `resume` or is of other settings; weights that do not fit.
     """
-    trainer = _Trainer(Path(output), settings, start, resume)
+    trainer = _Trainer(Path(output), settings, start, resume, workers)
     while trainer.step < settings.steps:
         total, count = 0.0, min(every - trainer.step % every, settings.steps - trainer.step)
         for _ in range(count):
@@ -172,18 +177,37 @@ def train_prior(
     return trainer.output / WEIGHTS
 
 
+class _Batches(Dataset[tuple[Drawn, Tensor, Tensor, Tensor]]):
+    """Step k's examinations, their anchor, and what the network sees of them."""
+
+    def __init__(self, settings: AnchoredSettings) -> None:
+        self.settings = settings
+
+    def __getitem__(self, step: int) -> tuple[Drawn, Tensor, Tensor, Tensor]:
+        s = self.settings
+        drawn = draw_batch(torch.Generator().manual_seed(1_000_000_007 * s.seed + step), s.batch, s.size)
+        return drawn, *features(drawn.lowdose, drawn.predose, conditions_of(drawn))
+
+
+def _prepare(worker: int) -> None:
+    """A processor takes ten times as long for numbers next to zero, of which smooth masks are full."""
+    torch.set_flush_denormal(True)
+
+
 class _Trainer:
     """A network on its way: weights, their average, optimizer and step are what a checkpoint holds."""
 
     def __init__(
-        self, output: Path, settings: AnchoredSettings, start: str | os.PathLike[str] | None, resume: bool
+        self, output: Path, settings: AnchoredSettings, start: str | os.PathLike[str] | None, resume: bool, workers: int
     ) -> None:
         self.output, self.settings, self.step = output, settings, 0
         torch.manual_seed(settings.seed)
         self.network = AnchoredPrior(settings.widths, settings.depth)
         if start is not None:
             _load(self.network, load_file(start), str(start))
-        self.network.to(memory_format=torch.channels_last)
+        for parameter in self.network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
         path = output / CHECKPOINT
@@ -196,19 +220,23 @@ class _Trainer:
         output.mkdir(parents=True, exist_ok=True)
         if resume:
             self._restore(path)
+        # A step's batch is drawn while the step before it is computed, if there is a processor for it.
+        steps = range(self.step, settings.steps)
+        self.batches = iter(
+            DataLoader(_Batches(settings), batch_size=None, sampler=steps, num_workers=workers, worker_init_fn=_prepare)
+        )
 
     def run_step(self) -> float:
         """One batch, one step of Adam; the loss."""
         s = self.settings
-        generator = torch.Generator().manual_seed(1_000_000_007 * s.seed + self.step)
-        drawn = draw_batch(generator, s.batch, s.size)
+        drawn, anchor, images, numbers = next(self.batches)
         for group in self.optimizer.param_groups:
             group["lr"] = s.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bfloat16):
-            predicted = self.network(drawn.lowdose, drawn.predose, conditions_of(drawn))
-        loss = prior_loss(predicted.float(), drawn, s)
-        loss.backward()
+            addition = self.network.addition(images, numbers)
+        loss = prior_loss(anchor + addition.float(), drawn, s)
+        torch.autograd.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -227,7 +255,7 @@ class _Trainer:
 
     def save(self) -> None:
         """Checkpoint and averaged weights, each written whole or not at all."""
-        state = {}
+        state: dict[str, Tensor] = {}
         for name, network in (("network", self.network), ("average", self.average)):
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
         names = [name for name, _ in self.network.named_parameters()]
@@ -244,9 +272,7 @@ class _Trainer:
                 metadata = file.metadata() or {}
             state = load_file(path)
         except SafetensorError as error:
-            raise LIPCARError(
-                f"The checkpoint {path} cannot be read: {error}. Start anew in another folder."
-            ) from error
+            raise LIPCARError(f"The checkpoint {path} cannot be read: {error}. Train anew elsewhere.") from error
         found = json.loads(metadata.get("settings", "null"))
         expected = json.loads(json.dumps(asdict(self.settings)))
         if found != expected:

@@ -20,8 +20,8 @@ ACQUISITIONS = (
 )
 
 
-def conditions(count: int = 1, acquisition: Acquisition | None = ACQUISITIONS[0], sigma: float = 0.01) -> Conditions:
-    return Conditions.of_examination(count, sigma, acquisition, 0.2, 0.22)
+def conditions(count: int = 1, acquisition: Acquisition | None = ACQUISITIONS[0]) -> Conditions:
+    return Conditions.of_examination(count, acquisition, 0.2, 0.22)
 
 
 def images(count: int, height: int = 32, width: int = 32, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,7 +84,7 @@ def test_slices_do_not_mix() -> None:
 
 
 def test_what_is_not_told_is_assumed_and_said_so() -> None:
-    untold = Conditions.of_examination(2, 0.01, None, None, 0.22)
+    untold = Conditions.of_examination(2, None, None, 0.22)
     assert untold.acquisitions == (Acquisition.assumed(),) * 2
     assert untold.dose_fraction.tolist() == pytest.approx([0.22] * 2)
     assert not untold.sequence_told.any() and not untold.dose_told.any()
