@@ -106,8 +106,8 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
     noise = dice.log_uniform(0.003, 0.06)
     sequence_told, dose_told = dice.chance(0.75), dice.chance(0.8)
     told_dose = dose * (1 + 0.15 * dice.chance(0.15) * dice.normal().clamp(-2, 2))
-    # A gain that is settled is off by half a percent, one in sixteen is not settled. Before and after a full dose, images
-    # differ by more: that change is in the truth, and the low dose has its share.
+    # A gain that is settled is off by half a percent, one in sixteen is not settled. Images before and after a full
+    # dose differ by more: that change is in the truth, and the low dose has its share.
     unsettled = 1 + 6 * dice.chance(0.06)
     drifts = torch.stack(
         (0.005 * dice.chance(0.5) * unsettled, 0.004 * dice.chance(0.5), 0.06 * dice.chance(0.75)), dim=1
