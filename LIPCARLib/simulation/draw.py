@@ -380,15 +380,17 @@ def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], siz
     soft = dice.chance(0.4, 1, 1, 1) * dice.uniform(0.3, 0.9, 1, 1, 1)
     predose, lowdose, highdose = (_blurred(image, soft) for image in (predose, lowdose, highdose))
     # What differs between acquisitions before and after the full dose, and is neither agent nor our noise: receiver
-    # gain, coil, motion, the noise of the images that a low dose was made from. The low dose has its share.
+    # gain, coil, motion, the noise of the images that a low dose was made from. The low dose has its share, or, of what
+    # darkens, all: no concentration explains it, so nothing says how it grows with the dose.
     gains = parameters.gain
     drift = _fields(dice, 3, 48, size)
     change = highdose * (drift[:, 2:] + dice.normal(1, 1, 1)) * gains[:, 2:, None, None]
     inherent = dice.chance(0.6, 1, 1, 1) * dice.uniform(0, 0.03, 1, 1, 1)
     grain = _blurred(dice.normal(2, size, size), dice.uniform(0.3, 0.8, 1, 1, 1)) * inherent * tissue["body"]
-    highdose = highdose + change + grain[:, 1:]
-    lowdose = lowdose + fraction * (change + grain[:, 1:]) + (1 - fraction) * grain[:, :1]
-    predose = predose + grain[:, :1]
+    change = change + grain[:, 1:] - grain[:, :1]
+    predose, highdose = predose + grain[:, :1], highdose + grain[:, :1] + change
+    darkens = (highdose < predose) * dice.chance(0.6, 1, 1, 1)
+    lowdose = torch.where(darkens > 0, highdose, lowdose + grain[:, :1] + fraction * change)
     lowdose = lowdose * (1 + (drift[:, 1:2] + dice.normal(1, 1, 1)) * gains[:, 1:2, None, None])
     predose = predose * (1 + (drift[:, :1] + dice.normal(1, 1, 1)) * gains[:, :1, None, None])
     return {"predose": predose, "lowdose": lowdose, "highdose": highdose.clamp_min(0)}
