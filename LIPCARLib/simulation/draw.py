@@ -121,7 +121,8 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
         sequence_told=sequence_told,
         dose_told=dose_told,
-        shift=dice.chance(0.8, 1) * 0.3 * dice.normal(2).clamp(-2, 2),
+        # What is left after the pre-dose image was aligned; sometimes it was not.
+        shift=dice.log_uniform(0.01, 0.35, 1) * dice.normal(2).clamp(-2, 2),
         gain=drifts * dice.uniform(0.2, 1.5, 3),
         masked=dice.chance(0.5),
         ghost=dice.chance(0.15, 1) * dice.uniform(0.0, 0.03, 2),
@@ -224,8 +225,8 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     """Maps of T10 in seconds, proton density, and added relaxation rate at full dose in 1/s; all (N, 1, H, W)."""
     n = dice.batch
     # How much takes up agent differs: a brain behind its barrier with a few vessels, or most of a neck.
-    activity = dice.uniform(0, 1, 1, 1, 1)
-    t10_of, density_of, rate_of = _materials(dice, CLASSES, 0.5 * activity**2)
+    activity = dice.uniform(0, 1, 1, 1, 1) ** 4
+    t10_of, density_of, rate_of = _materials(dice, CLASSES, 0.4 * activity)
     # Regions: the largest of several fields, its border as sharp as a pixel or as soft as a few.
     coarse = _mixed(dice, CLASSES, size, (1, 2, 2, 3, 2)) + dice.uniform(0, 1.2, 1, 1, 1) * dice.normal(CLASSES, 1, 1)
     shares = F.softmax(coarse * dice.log_uniform(3, 40, 1, 1, 1), dim=1)
@@ -250,17 +251,17 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
         edge = edge + thickness
 
     # Thin sheets and vessels, dark and bright, in patches; ribbons of cortex among them.
-    lines = _distance(_mixed(dice, SHEETS, size, (0, 1, 2, 3, 2)))
+    lines = _distance(_mixed(dice, SHEETS, size, (0, 2, 3, 2, 1)))
     for k in range(1, SHEETS, 2):  # as a vessel runs in its sulcus
         beside = lines[:, k - 1 : k] + dice.normal(1, 1, 1)
         lines[:, k : k + 1] = torch.where(dice.chance(0.6, 1, 1, 1) > 0, beside, lines[:, k : k + 1])
-    patches = torch.sigmoid(4 * (_mixed(dice, SHEETS, size, (0, 0, 2, 2, 2)) + dice.uniform(-2.0, 0.8, SHEETS, 1, 1)))
-    spots = torch.sigmoid(3 * (_fields(dice, 2, 3, size) - dice.uniform(1.7, 3.0, 2, 1, 1)))
-    width = dice.log_uniform(0.4, 3.0, SHEETS, 1, 1)
+    patches = torch.sigmoid(4 * (_mixed(dice, SHEETS, size, (0, 0, 2, 2, 2)) + dice.uniform(-2.6, 0.3, SHEETS, 1, 1)))
+    spots = torch.sigmoid(3 * (_fields(dice, 2, 3, size) - dice.uniform(1.8, 3.2, 2, 1, 1)))
+    width = dice.log_uniform(0.4, 2.5, SHEETS, 1, 1)
     lines = torch.exp(-((lines / width) ** 2)) * patches * dice.chance(dice.uniform(0.2, 1, 1, 1, 1), SHEETS, 1, 1)
-    thin = torch.cat((lines, spots * dice.chance(0.35, 2, 1, 1)), dim=1)
-    t10_of, density_of, rate_of = _materials(dice, thin.shape[1], 0.4 * activity)
-    vessel = dice.chance(0.15 + 0.35 * activity, thin.shape[1], 1, 1)
+    thin = torch.cat((lines, spots * dice.chance(0.5, 2, 1, 1)), dim=1)
+    t10_of, density_of, rate_of = _materials(dice, thin.shape[1], 0.05 + 0.4 * activity)
+    vessel = dice.chance(0.3 + 0.2 * activity, thin.shape[1], 1, 1)
     rate_of = torch.where(vessel > 0, dice.log_uniform(0.5, 25, thin.shape[1], 1, 1), rate_of)
     t10_of = torch.where(
         vessel * dice.chance(0.4, thin.shape[1], 1, 1) > 0, t10_of * dice.uniform(1.5, 4, 1, 1, 1), t10_of
@@ -299,7 +300,7 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     # Texture, in everything.
     grain = _texture(dice, 3, size)
     amount = dice.uniform(0, 0.08, 3, 1, 1) * dice.chance(0.8, 3, 1, 1)
-    amount[:, 2] *= 5
+    amount[:, 2] *= 10
     grain = grain * amount
     # A receive coil's sensitivity belongs to the density.
     sensitivity = torch.exp(_fields(dice, 1, 48, size) * dice.uniform(0, 0.15, 1, 1, 1))
