@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 # Percent of the engine's lines that the tests must run.
-COVERAGE := 90
+COVERAGE := 95
 
 .PHONY: demo test lint benchmark clean environment test-environment
 

@@ -11,10 +11,10 @@ import SimpleITK as sitk
 import torch
 
 from LIPCARLib.imaging.examination import Examination
-from LIPCARLib.inverse.alpha import WIDTHS
+from LIPCARLib.inverse.evidence import WIDTHS
 from LIPCARLib.inverse.model import Model, load_model, save_model
 from LIPCARLib.inverse.networks import VNet
-from LIPCARLib.simulation.phantom import simulate
+from LIPCARLib.simulation import simulate
 
 MakeNetwork = Callable[..., VNet]
 ROLES = ("predose", "lowdose", "highdose")
@@ -35,7 +35,7 @@ def random_network(
 
 
 CARD = {"forward_operator_error": {"widths": list(WIDTHS), "mean_squares": [1e-3, 4e-4, 2e-4, 1e-4, 1e-4]}}
-"""What a rule for alpha needs to know of a model."""
+"""What "auto" needs to know of a model."""
 
 
 @pytest.fixture(scope="session")

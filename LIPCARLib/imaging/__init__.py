@@ -1,10 +1,13 @@
 """Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
 
-from .dicom import check_series_folder, new_folder, series_files
-from .examination import AXES, Examination
-from .images import Grid, check_output, check_place, read_image, resample, series_file, write_files, write_image
+from .examination import Examination
+from .grid import AXES, Grid, resample
+from .headers import read_acquisition, told_acquisition
 from .intensity import SCALE_RULE
+from .reading import read_image, series_file
 from .registration import move
+from .writing import check_output, check_place, write_files, write_image
+from .writing_dicom import check_series_folder, new_folder, series_files
 
 __all__ = [
     "AXES",
@@ -16,10 +19,12 @@ __all__ = [
     "check_series_folder",
     "move",
     "new_folder",
+    "read_acquisition",
     "read_image",
     "resample",
     "series_file",
     "series_files",
+    "told_acquisition",
     "write_files",
     "write_image",
 ]

@@ -5,42 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import LIPCARError
-from .images import AnyPath, Grid, check_kind, read_image, resample
-from .intensity import (
-    MAX_SAMPLES,
-    foreground_scale,
-    noise_deviation,
-    noise_floor,
-    order_statistic,
-    sampled,
-    threshold,
-)
-from .registration import (
-    GAIN_RANGE,
-    GAIN_TOLERANCE,
-    KINSHIP,
-    KINSHIP_DOUBT,
-    SHIFT_LIMIT,
-    SHIFT_TOLERANCE,
-    gain_ratio,
-    kinship,
-    looks_swapped,
-    move,
-    shift_between,
-)
+from ..physics import Acquisition
+from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
+from .comparison import KINSHIP, KINSHIP_DOUBT, looks_swapped, note_kinship
+from .files import AnyPath
+from .gain import gain_ratio, settle_gain
+from .grid import Grid, slices_first, slicing_axis
+from .headers import read_acquisition
+from .intensity import foreground_scale, noise_deviation, noise_floor
+from .reading import read_image
+from .registration import Shift, move, register
 
-AXES = ("i", "j", "k")
-
-NEGATIVE_FRACTION = 0.01
-NEGATIVE_MAGNITUDE = 0.02
-MIN_COVERAGE = 0.5
-MIN_PIXELS = 16
-THICK_SLICES = 1.05
 _NAMES = {"lowdose": "The low-dose image", "predose": "The pre-dose image", "highdose": "The high-dose image"}
 
 
@@ -70,6 +51,7 @@ class Examination:
             then returns the prior without its noise.
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
+        acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
     """
 
     lowdose: np.ndarray
@@ -87,6 +69,7 @@ class Examination:
     notices: tuple[str, ...]
     first_slice: int
     slices_in_all: int
+    acquisition: Acquisition | None = None
 
     @classmethod
     def read(
@@ -96,8 +79,12 @@ class Examination:
         highdose_path: AnyPath | None = None,
         slice_axis: int | None = None,
         match_predose: bool = True,
+        acquisition: Acquisition | None = None,
     ) -> Examination:
-        """Read, check and align the images of one examination; see `images.read_image` and `from_images`.
+        """Read, check and align the images of one examination; see `read_image` and `from_images`.
+
+        Args:
+            acquisition: None for what the files tell, see `read_acquisition`.
 
         Raises:
             LIPCARError: as these two do; the message names the file.
@@ -105,7 +92,10 @@ class Examination:
         paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
         given = {role: Path(path) for role, path in paths.items() if path is not None}
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
-        return cls._build({role: read_image(path) for role, path in given.items()}, names, slice_axis, match_predose)
+        images = {role: read_image(path) for role, path in given.items()}
+        notices: list[str] = []
+        found = _acquisition(given, names, notices)
+        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices)
 
     @classmethod
     def from_images(
@@ -116,6 +106,7 @@ class Examination:
         slice_axis: int | None = None,
         names: Mapping[str, str] | None = None,
         match_predose: bool = True,
+        acquisition: Acquisition | None = None,
     ) -> Examination:
         """Check and align the images of one examination.
 
@@ -128,6 +119,7 @@ class Examination:
             names: how messages call the images, by argument; each the subject of a sentence.
             match_predose: whether to bring the pre-dose image to the low-dose image's place and receiver gain where
                 the two differ, and to leave it out where it shows something else; a notice says so.
+            acquisition: how the images were acquired, where it is known.
 
         Raises:
             LIPCARError: an image that is not a non-negative, finite, non-constant magnitude image, two images
@@ -135,52 +127,51 @@ class Examination:
         """
         given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
         images = {role: image for role, image in given.items() if image is not None}
-        return cls._build(images, names or _NAMES, slice_axis, match_predose)
+        return cls._checked(images, names or _NAMES, slice_axis, match_predose, acquisition, [])
 
     @classmethod
-    def _build(
-        cls, images: dict[str, sitk.Image], names: Mapping[str, str], slice_axis: int | None, match_predose: bool
+    def _checked(
+        cls,
+        images: dict[str, sitk.Image],
+        names: Mapping[str, str],
+        slice_axis: int | None,
+        match_predose: bool,
+        acquisition: Acquisition | None,
+        notices: list[str],
     ) -> Examination:
+        """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
         for role, image in images.items():
             check_kind(image, names[role])
         grid = Grid.of(images["lowdose"])
-        axis = _slice_axis(grid, slice_axis)
-        notices: list[str] = []
+        axis = slicing_axis(grid, slice_axis)
         arrays: dict[str, np.ndarray] = {}
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
-            image = _checked_content(images.pop(role), names[role], notices)
-            if role != "lowdose":
-                image = _on_grid(image, grid, names[role], notices)
-            arrays[role] = _slices_first(image, axis)
-        _check_distinct(arrays, names)
-        _note_small(arrays["lowdose"], notices)
-        gain, shift, rest, related = 1.0, (0.0, 0.0), (0.0, 0.0), None
-        if "predose" in arrays and match_predose:
-            shift, rest = _note_shift(arrays["predose"], arrays["lowdose"], grid, axis, notices)
-            if any(shift):
-                arrays["predose"] = move(arrays["predose"], shift)
-            related = _note_kinship(arrays["predose"], arrays["lowdose"], notices)
-            if related is not None and related < KINSHIP:
-                del arrays["predose"]
+            image = checked_content(images.pop(role), names[role], notices)
+            arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+        check_distinct(arrays, names)
+        lowdose = arrays["lowdose"]
+        note_small(lowdose, notices)
         if "predose" in arrays:
-            gain = _note_order_and_gain(arrays["predose"], arrays["lowdose"], notices, match_predose)
-            arrays["predose"] *= np.float32(gain)
+            matched = _matched(arrays.pop("predose"), lowdose, grid, axis, match_predose, notices)
+        else:
+            matched = _Matched(None)
         return cls(
-            arrays["lowdose"],
-            arrays.get("predose"),
-            arrays.get("highdose"),
-            grid,
-            axis,
-            foreground_scale(arrays["lowdose"]),
-            noise_floor(arrays["lowdose"]),
-            noise_deviation(arrays["lowdose"], arrays.get("predose")),
-            shift,
-            gain,
-            rest,
-            related is not None and related < KINSHIP_DOUBT,
-            tuple(notices),
-            0,
-            len(arrays["lowdose"]),
+            lowdose=lowdose,
+            predose=matched.predose,
+            highdose=arrays.get("highdose"),
+            grid=grid,
+            slice_axis=axis,
+            scale=foreground_scale(lowdose),
+            noise_floor=noise_floor(lowdose),
+            noise=noise_deviation(lowdose, matched.predose),
+            predose_shift=matched.shift,
+            predose_gain=matched.gain,
+            predose_rest=matched.rest,
+            predose_doubtful=matched.doubtful,
+            notices=tuple(notices),
+            first_slice=0,
+            slices_in_all=len(lowdose),
+            acquisition=acquisition,
         )
 
     def part(self, start: int, stop: int) -> Examination:
@@ -202,15 +193,21 @@ class Examination:
             )
         if (start, stop) == (0, count):
             return self
-        arrays = {
-            role: None if array is None else array[start:stop]
-            for role, array in (("lowdose", self.lowdose), ("predose", self.predose), ("highdose", self.highdose))
-        }
-        grid = self.grid.part(self.slice_axis, start, stop)
-        return replace(self, **arrays, grid=grid, first_slice=self.first_slice + start)
+        return replace(
+            self,
+            lowdose=self.lowdose[start:stop],
+            predose=None if self.predose is None else self.predose[start:stop],
+            highdose=None if self.highdose is None else self.highdose[start:stop],
+            grid=self.grid.part(self.slice_axis, start, stop),
+            first_slice=self.first_slice + start,
+        )
 
     def aligned_predose(self, slices: slice) -> np.ndarray | None:
-        """Some slices of the pre-dose image as the low-dose image has them, moved by `predose_rest`."""
+        """Some slices of the pre-dose image as the low-dose image has them, moved by `predose_rest`.
+
+        Returns:
+            (slices, H, W) float32, in intensity units; None without a pre-dose image.
+        """
         if self.predose is None or not any(self.predose_rest):
             return None if self.predose is None else self.predose[slices]
         return move(self.predose[slices], self.predose_rest)
@@ -223,6 +220,9 @@ class Examination:
 
         Returns:
             2-D where the low-dose image is; origin, spacing and direction equal to its bit for bit.
+
+        Raises:
+            ValueError: an array of another shape.
         """
         if array.shape != self.lowdose.shape:
             raise ValueError(f"array of shape {array.shape} for an examination of {self.lowdose.shape}")
@@ -252,200 +252,73 @@ class Examination:
                 f"{name} does not lie on the grid of the low-dose image: it has "
                 f"{', '.join(differences)}. Resample it onto the low-dose image first."
             )
-        return _slices_first(image, self.slice_axis)
+        return _slices(image, self.slice_axis)
 
 
-# Geometry
+class _Matched(NamedTuple):
+    """The pre-dose image as it goes into the computation, and what was found out about it; see `Examination`."""
+
+    predose: np.ndarray | None
+    shift: Shift = (0.0, 0.0)
+    rest: Shift = (0.0, 0.0)
+    gain: float = 1.0
+    doubtful: bool = False
 
 
-def _slice_axis(grid: Grid, chosen: int | None) -> int:
-    if chosen not in (None, 0, 1, 2):
-        raise ValueError(f"slice_axis {chosen!r}: 0, 1, 2 or None is expected")
-    if grid.dimension == 2:
-        if chosen in (0, 1):
-            raise LIPCARError(
-                f"A 2-D image cannot be sliced along {AXES[chosen]}. "
-                "Leave the choice of the slicing axis to the program."
-            )
-        return 2
-    if chosen is not None:
-        return chosen
-    if grid.size.count(1) == 1:
-        return grid.size.index(1)
-    order = np.argsort(grid.spacing)
-    thick, next_thick = grid.spacing[order[2]], grid.spacing[order[1]]
-    return int(order[2]) if thick > THICK_SLICES * next_thick else 2
+def _matched(
+    predose: np.ndarray, lowdose: np.ndarray, grid: Grid, axis: int, match: bool, notices: list[str]
+) -> _Matched:
+    """Place first, then kinship, order and gain: each needs what comes before it.
 
-
-def _slices_first(image: sitk.Image, axis: int) -> np.ndarray:
-    array = sitk.GetArrayViewFromImage(image)
-    array = array[np.newaxis] if array.ndim == 2 else np.moveaxis(array, 2 - axis, 0)
-    return np.array(array, np.float32, order="C")
-
-
-def _on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sitk.Image:
-    """The image itself where it lies on the grid, resampled onto it otherwise."""
-    if image.GetDimension() != grid.dimension:
-        raise LIPCARError(
-            f"{name} has {image.GetDimension()} dimensions, the low-dose image has "
-            f"{grid.dimension}. Give both as single slices or both as volumes."
-        )
-    own = Grid.of(image)
-    differences = grid.differences(own)
-    if not differences:
-        return image
-    coverage = grid.covered_by(own)
-    if coverage < MIN_COVERAGE:
-        raise LIPCARError(
-            f"{name} covers only {coverage:.0%} of the low-dose image's field of view; at "
-            f"least {MIN_COVERAGE:.0%} is expected. Choose images of the same patient and "
-            "session, and register them first if the patient was moved."
-        )
-    missing = f"; the {1 - coverage:.1%} outside it is zero" if coverage < 0.9995 else ""
-    notices.append(
-        f"{name} was resampled onto the grid of the low-dose image: it has {', '.join(differences)}{missing}."
-    )
-    return resample(image, grid)
-
-
-# Content
-
-
-def _checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Image:
-    """The image as float32, small negative values clipped to zero.
-
-    Raises:
-        LIPCARError: NaN or infinite voxels, a constant image, larger negative values.
+    The arrays are (S, H, W); the pre-dose image is the caller's to give away. Without `match` it is compared only.
     """
-    if image.GetPixelID() != sitk.sitkFloat32:
-        image = sitk.Cast(image, sitk.sitkFloat32)
-    array = sitk.GetArrayViewFromImage(image)
-    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise LIPCARError(
-            f"{name} has {bad} voxels that are NaN or infinite; finite intensities are "
-            "expected. Replace them or export the image again."
-        )
-    lowest, highest = float(array.min()), float(array.max())
-    if lowest == highest:
-        raise LIPCARError(
-            f"{name} is {lowest:g} everywhere; an image of a patient is expected. Was the right volume chosen?"
-        )
-    if lowest >= 0:
-        return image
-    fraction = np.count_nonzero(array < 0) / array.size
-    bright = order_statistic(sampled(array), 99)
-    if highest <= 0 or (fraction > NEGATIVE_FRACTION and -lowest > NEGATIVE_MAGNITUDE * bright):
-        raise LIPCARError(
-            f"{name} has negative values in {fraction:.1%} of its voxels, down to "
-            f"{lowest:.4g}; an MR magnitude image is expected, not a CT, a subtraction or a "
-            "phase image. Choose the acquired series."
-        )
-    notices.append(
-        f"{name} has small negative values in {fraction:.2%} of its voxels, down to {lowest:.4g}; "
-        "they were set to zero."
-    )
-    return sitk.Clamp(image, sitk.sitkFloat32, 0.0, highest)
-
-
-def _check_distinct(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:
-    for one, other in (("predose", "lowdose"), ("highdose", "lowdose"), ("highdose", "predose")):
-        if one in arrays and other in arrays and np.array_equal(arrays[one], arrays[other]):
-            raise LIPCARError(
-                f"{names[one]} and {_lower(names[other])} are the same, voxel for voxel. "
-                "Choose two different acquisitions."
-            )
-
-
-def _note_small(lowdose: np.ndarray, notices: list[str]) -> None:
-    height, width = lowdose.shape[1:]
-    if min(height, width) < MIN_PIXELS:
-        notices.append(
-            f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "
-            "that the networks need to see structure. Is the slicing axis right?"
-        )
-
-
-def _note_order_and_gain(predose: np.ndarray, lowdose: np.ndarray, notices: list[str], match_predose: bool) -> float:
-    """Say what is odd about the pair; returns what the pre-dose image is to be multiplied by."""
-    step = -(-lowdose.size // MAX_SAMPLES)  # whole slices: pixels are averaged with their neighbors
-    before, after = predose[::step], lowdose[::step]
-    foreground = (before > threshold(sampled(before))) & (after > threshold(sampled(after)))
-    gain = gain_ratio(predose, lowdose) if foreground.any() else None
-    if gain is None:
+    shift = rest = 0.0, 0.0
+    doubtful = False
+    if match:
+        predose, shift, rest = register(predose, lowdose, grid, axis, notices)
+        related = note_kinship(predose, lowdose, notices)
+        doubtful = related is not None and related < KINSHIP_DOUBT
+        if related is not None and related < KINSHIP:
+            return _Matched(None, shift, rest, doubtful=doubtful)
+    gain = 1.0
+    ratio = gain_ratio(predose, lowdose)
+    if ratio is None:
         notices.append(
             "The pre-dose and the low-dose image have no bright tissue in common. "
             "Are both of the same patient and session, and registered?"
         )
-        return 1.0
-    if looks_swapped(before, after, float(np.median(after[foreground] / before[foreground]))):
+    elif looks_swapped(predose, lowdose):
         notices.append(
             "The low-dose image is darker than the pre-dose image where tissue changes most, as "
             "if the two were swapped. Check which one was acquired first."
         )
-        return 1.0
-    if abs(gain - 1) <= GAIN_TOLERANCE:
-        return 1.0
-    found = f"Tissue that does not enhance is {gain:.2f} times as bright in the low-dose image as in the pre-dose image"
-    if not GAIN_RANGE[0] <= gain <= GAIN_RANGE[1]:
-        notices.append(
-            f"{found}; {GAIN_RANGE[0]} to {GAIN_RANGE[1]} is expected. Were both acquired with the same settings, "
-            "without rescaling? Nothing was done about it."
-        )
-        return 1.0
-    if not match_predose:
-        return 1.0
-    notices.append(
-        f"{found}, as after a change of receiver gain. The pre-dose image was brought to that level for the "
-        "computation."
-    )
-    return gain
-
-
-def _note_kinship(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> float | None:
-    """How alike the two are; says where the pre-dose image shows something else, and where that is in doubt."""
-    found = kinship(predose, lowdose)
-    if found is None or found >= KINSHIP_DOUBT:
-        return found
-    words = f"The structures of the pre-dose and the low-dose image have a correlation of {found:.2f}"
-    if found >= KINSHIP:
-        notices.append(
-            f"{words}; images of one patient at rest have more than {KINSHIP_DOUBT}. Check that the pre-dose image is "
-            "of this patient, and register it if the patient was moved."
-        )
     else:
-        notices.append(
-            f"{words}: the pre-dose image shows something else and was left out. Check that it is of this patient, and "
-            "register it if the patient was moved."
-        )
-    return found
+        gain = settle_gain(ratio, match, notices)
+    predose *= np.float32(gain)
+    return _Matched(predose, shift, rest, gain, doubtful)
 
 
-def _note_shift(
-    predose: np.ndarray, lowdose: np.ndarray, grid: Grid, axis: int, notices: list[str]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Pixels by which to move the pre-dose image, and by which it then still lies beside the low-dose image."""
-    stay = 0.0, 0.0
-    shift = shift_between(predose, lowdose)
-    if shift is None or np.hypot(*shift) > SHIFT_LIMIT:
-        return stay, stay
-    if np.hypot(*shift) <= SHIFT_TOLERANCE:
-        return stay, shift
-    spacing = [*grid.spacing, 1.0][:3]
-    along = [(AXES[a], pixels, abs(pixels) * spacing[a]) for a, pixels in zip(_in_plane(axis), shift, strict=True)]
-    words = " and ".join(f"{pixels:+.2f} pixels ({mm:.2f} mm) along {name}" for name, pixels, mm in along)
-    notices.append(
-        "The pre-dose image lay beside the low-dose image, as after a movement of the patient. It was moved by "
-        f"{words} for the computation."
-    )
-    return shift, stay
+def _acquisition(paths: Mapping[str, Path], names: Mapping[str, str], notices: list[str]) -> Acquisition | None:
+    """How the images were acquired, the low-dose image first; says where another one was acquired otherwise."""
+    first: tuple[str, Acquisition] | None = None
+    for role, path in paths.items():
+        found, notice = read_acquisition(path)
+        if notice is not None:
+            notices.append(notice)
+        if found is None:
+            continue
+        if first is None:
+            first = role, found
+        elif differences := first[1].differences(found):
+            other = names[first[0]]
+            notices.append(
+                f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways: "
+                f"{', '.join(differences)}. What the agent changed cannot be told from that; choose images of one "
+                "protocol."
+            )
+    return None if first is None else first[1]
 
 
-def _in_plane(slice_axis: int) -> tuple[int, int]:
-    """The index axes that H and W run along."""
-    first, second = [axis for axis in (2, 1, 0) if axis != slice_axis]
-    return first, second
-
-
-def _lower(name: str) -> str:
-    return name[0].lower() + name[1:]
+def _slices(image: sitk.Image, axis: int) -> np.ndarray:
+    """The voxels as a (S, H, W) float32 array of its own."""
+    return np.array(slices_first(image, axis), np.float32, order="C")

@@ -1,14 +1,18 @@
-"""Intensities of magnitude images: the common scale, the noise floor, and what counts as tissue."""
+"""Intensities of magnitude images: the common scale, the noise, local means, and what counts as tissue."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from ..errors import LIPCARError
 
 SCALE_THRESHOLD = 0.15
+"""Foreground is brighter than this share of BRIGHT_PERCENTILE."""
 SCALE_PERCENTILE = 90
+"""Of the foreground: what the scale is taken from."""
 SCALE_TARGET = 0.5
+"""Where that percentile lies in the common scale."""
 SCALE_RULE = {
     "name": "foreground-percentile",
     "threshold": SCALE_THRESHOLD,
@@ -22,7 +26,9 @@ BRIGHT_PERCENTILE = 99.5
 MASKED = 0.6
 """A background with less than this share of the noise in tissue was masked."""
 MAX_SAMPLES = 4_000_000
-"""Voxels that percentiles and the order check look at; larger images are subsampled at regular steps."""
+"""Voxels that percentiles and the comparisons look at; larger images are subsampled at regular steps."""
+TISSUE_PIXELS = 200
+"""Fewer pixels of tissue tell nothing about a pair of images."""
 
 
 def foreground_scale(lowdose: np.ndarray) -> float:
@@ -43,8 +49,8 @@ def foreground_scale(lowdose: np.ndarray) -> float:
         LIPCARError: no positive voxel.
     """
     values = sampled(lowdose)
-    foreground = values[values > threshold(values)]
-    return order_statistic(foreground, SCALE_PERCENTILE) / SCALE_TARGET
+    tissue = values[values > threshold(values)]
+    return order_statistic(tissue, SCALE_PERCENTILE) / SCALE_TARGET
 
 
 def noise_floor(lowdose: np.ndarray) -> float:
@@ -57,6 +63,9 @@ def noise_floor(lowdose: np.ndarray) -> float:
 
     Returns:
         At least 0, in the same units; 0 for a background of zeros (a skull-stripped image) or none.
+
+    Raises:
+        LIPCARError: no positive voxel.
     """
     values = sampled(lowdose)
     background = values[values <= threshold(values)]
@@ -68,11 +77,9 @@ def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> f
 
     A background may have been masked or filtered, and then shows less noise than tissue has. In tissue: the median
     magnitude of the second difference along both axes of the slices, which knows neither level nor slope, over 0.6745
-    (Donoho & Johnstone, Biometrika 81(3), 1994). Texture makes it too large: a little on every third of 160 simulated
-    subjects (0.76 to 1.2 times the background's, where there was one), twofold on the breast example (shared/data). The
-    difference to the pre-dose image has the noise of both and none of the texture that they share; so the smaller of
-    the two is taken. Where the background was masked, pixels two apart are looked at as well: neighbors are too alike
-    once an image was interpolated.
+    (Donoho & Johnstone, Biometrika 81(3), 1994). Texture makes it too large. The difference to the pre-dose image has
+    the noise of both and none of the texture that they share; so the smaller of the two is taken. Where the background
+    was masked, pixels two apart are looked at as well: neighbors are too alike once an image was interpolated.
 
     Args:
         lowdose: (S, H, W), non-negative, finite, in intensity units.
@@ -80,11 +87,13 @@ def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> f
 
     Returns:
         At least 0, in the same units.
+
+    Raises:
+        LIPCARError: no positive voxel.
     """
-    step = -(-lowdose.size // MAX_SAMPLES)
-    slices = lowdose[::step]
+    slices = some_slices(lowdose)
     tissue = slices > threshold(sampled(lowdose))
-    shown = [slices] if predose is None else [slices, slices - predose[::step]]
+    shown = [slices] if predose is None else [slices, slices - some_slices(predose)]
 
     def inner(apart: int) -> float:
         return min(_noise_in_tissue(image, tissue, apart) for image in shown)
@@ -103,12 +112,31 @@ def _noise_in_tissue(slices: np.ndarray, tissue: np.ndarray, apart: int) -> floa
 
 
 def threshold(values: np.ndarray) -> float:
-    """Where foreground begins."""
+    """Where foreground begins, in the units of the values: 15 % of the 99.5th percentile of the positive ones.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
     positive = values[values > 0]
     if not positive.size:
         raise LIPCARError("The image has no voxel above zero; a magnitude image of a patient is expected.")
     # A hair below, so that voxels equal to the threshold stay on one side of it in any intensity units.
     return SCALE_THRESHOLD * (1 - 1e-6) * order_statistic(positive, BRIGHT_PERCENTILE)
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Where an image of any shape shows more than background: boolean, of its shape.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
+    return image > threshold(sampled(image))
+
+
+def local_mean(slices: np.ndarray, width: int) -> np.ndarray:
+    """(S, H, W) float32, averaged in the slice over an odd number of pixels a side; edges repeat."""
+    mean: np.ndarray = uniform_filter(slices, (1, width, width), output=np.float32, mode="nearest")
+    return mean
 
 
 def order_statistic(values: np.ndarray, percentile: float) -> float:
@@ -120,3 +148,8 @@ def sampled(array: np.ndarray) -> np.ndarray:
     """The voxels as a list, every n-th one above MAX_SAMPLES; n is odd, lest it pick single image columns."""
     step = -(-array.size // MAX_SAMPLES)
     return array.reshape(-1)[:: step | 1 if step > 1 else 1]
+
+
+def some_slices(volume: np.ndarray) -> np.ndarray:
+    """(S, H, W), every n-th slice above MAX_SAMPLES voxels: where pixels are compared with their neighbors."""
+    return volume[:: -(-volume.size // MAX_SAMPLES)]

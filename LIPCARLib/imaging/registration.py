@@ -1,61 +1,76 @@
-"""The pre-dose image beside the low-dose one: how far it is shifted, its receiver gain, whether the two are swapped."""
+"""Registration: by how much the pre-dose image lies beside the low-dose image, and what is done about it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .intensity import MAX_SAMPLES, noise_floor, sampled, threshold
+from .grid import AXES, Grid, plane_axes
 
-GAIN_RANGE = (0.7, 1.4)
-"""What a change of receiver gain within a session explains; beyond it something else is amiss."""
-GAIN_TOLERANCE = 0.02
-"""Smaller changes of gain are left alone. On every second of 160 simulated subjects `gain_ratio` was off by 0.4 % in
-the median and by less than 0.9 % in nine of ten; the worst was 4.5 %, in a head of no anatomy."""
-GAIN_BIN = 0.004
-GAIN_WIDTH = 0.015
-"""Of the histogram of the log ratio: its bins, and the standard deviation of the Gaussian it is smoothed with."""
-GAIN_SHARE = 0.3
-"""A peak of the histogram counts from this share of the highest one on."""
-GAIN_PIXELS = 200
+Shift = tuple[float, float]
+"""Pixels along H and along W."""
 
 SHIFT_TOLERANCE = 0.85
-"""Pixels: the pre-dose image is moved where it is off by more. The networks were trained with up to that; on 24
-held-out subjects moving all of them raised the prior's body RMSE from 0.038 to 0.040, and lowered it from 0.057 to
-0.040 where they had been shifted by a pixel."""
+"""Pixels: what is off by more is moved; the networks were trained with up to that, and do no better if all is moved."""
 SHIFT_LIMIT = 6.0
+"""Pixels: what is off by more is left alone; `move` repeats the edge for no more than that."""
 SHIFT_FREQUENCIES = 0.25
-"""Cycles per pixel: up to there the phase is compared; above it there is more noise than image."""
+"""Cycles per pixel up to which the phase is compared: above is more noise than image."""
 SHIFT_CLARITY = 6.0
-"""How far the highest correlation must stand out from what is more than SHIFT_REACH pixels away. It was 11 and more
-times as high in 20 simulated subjects, 1.3 times at most between images of different ones, and 3.9 times in the breast
-example (shared/data), whose tissue is deformed rather than moved."""
+"""How many times all others the highest correlation must be: 11 in simulated pairs, 1.3 between subjects."""
 SHIFT_REACH = 5
+"""Pixels around the highest correlation that still belong to its peak."""
 SHIFT_SLICES = 16
+"""At most so many slices are looked at, to save time."""
 SHIFT_SIDE = 32
-"""Slices with a shorter side hold too little to tell a shift from."""
-
-KINSHIP = 0.3
-KINSHIP_DOUBT = 0.6
-"""Below the first two images are taken for those of different subjects, below the second it is said that they may be.
-On the 24 held-out subjects the correlation was 0.97 and more for a subject's own images and 0.31 at most between
-subjects (0.01 in nine of ten), but 0.5 between two rats in the same position; in the breast example (shared/data),
-whose tissue is deformed, 0.41."""
-KINSHIP_WIDTHS = (5, 31)
-"""Structures between these sizes in pixels are compared: below is noise, above is the shape of any head."""
-
-SWAP_REACH = 3
-SWAP_CHANGE = 0.2
-SWAP_DOMINANCE = 4.0
-SWAP_FRACTION = 3e-3
-SWAP_PIXELS = 12
-"""Swapped: at least this fraction of the foreground and this many pixels lost 20 % of typical tissue's
-intensity, more than a shift by 3 pixels explains, and they outweigh 4 times those that gained it. Measured on
-the breast example (shared/data): copies of one image with a 30 % bias field and noise gave no alarm in 72
-pairs shifted by up to 3 pixels (7 in 18 at 4 pixels); what was lost weighs 5.8 times what was gained in the
-swapped pair, and 1/5.8 in order."""
+"""Pixels: slices with a shorter side hold too little to tell a shift from."""
 
 
-def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> tuple[float, float] | None:
+class Registration(NamedTuple):
+    """What `register` found.
+
+    Attributes:
+        predose: (S, H, W), where it is to lie for the computation.
+        shift: pixels along H and W by which it was moved; (0, 0) where it was left alone.
+        rest: pixels along H and W by which it still lies beside the low-dose image, at most SHIFT_TOLERANCE; (0, 0)
+            where it was moved or nothing was told.
+    """
+
+    predose: np.ndarray
+    shift: Shift = (0.0, 0.0)
+    rest: Shift = (0.0, 0.0)
+
+
+def register(predose: np.ndarray, lowdose: np.ndarray, grid: Grid, slice_axis: int, notices: list[str]) -> Registration:
+    """Bring the pre-dose image to the low-dose image's place, where it clearly lies beside it.
+
+    A shift above SHIFT_TOLERANCE is undone, and a notice says by how much. A smaller one is left to the networks and
+    kept as `rest`. A shift above SHIFT_LIMIT, or none that can be told (see `shift_between`), leaves all as it is.
+
+    Args:
+        predose, lowdose: (S, H, W), non-negative, on one grid.
+        grid, slice_axis: of both; for the notice, which speaks of axes and mm.
+        notices: where the notice is appended.
+    """
+    shift = shift_between(predose, lowdose)
+    if shift is None or np.hypot(*shift) > SHIFT_LIMIT:
+        return Registration(predose)
+    if np.hypot(*shift) <= SHIFT_TOLERANCE:
+        return Registration(predose, rest=shift)
+    spacing = [*grid.spacing, 1.0]  # a 2-D grid has no third one
+    along = [
+        (AXES[a], pixels, abs(pixels) * spacing[a]) for a, pixels in zip(plane_axes(slice_axis), shift, strict=True)
+    ]
+    words = " and ".join(f"{pixels:+.2f} pixels ({mm:.2f} mm) along {name}" for name, pixels, mm in along)
+    notices.append(
+        "The pre-dose image lay beside the low-dose image, as after a movement of the patient. It was moved by "
+        f"{words} for the computation."
+    )
+    return Registration(move(predose, shift), shift=shift)
+
+
+def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> Shift | None:
     """By how many pixels along H and W the pre-dose image must be moved to lie on the low-dose image.
 
     One translation for all slices, from the phase of the cross-power spectrum (Kuglin & Hines, Proc. IEEE Conf.
@@ -103,7 +118,7 @@ def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> tuple[float, floa
     return float(found[0]), float(found[1])
 
 
-def move(volume: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+def move(volume: np.ndarray, shift: Shift) -> np.ndarray:
     """The slices moved by any number of pixels along H and W; in Fourier space, which leaves noise what it is.
 
     Args:
@@ -120,112 +135,3 @@ def move(volume: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
         back = np.fft.irfft2(np.fft.rfft2(padded) * ramp, s=padded.shape)
         np.maximum(back[margin:-margin, margin:-margin], 0, out=target, casting="same_kind")
     return moved
-
-
-def gain_ratio(predose: np.ndarray, lowdose: np.ndarray) -> float | None:
-    """How much brighter the low-dose image is where no agent is: the ratio of the two receiver gains.
-
-    The lowest peak of the histogram of log(x_L / x_P) over tissue, each pixel averaged with its neighbors and counted
-    by its brightness. An agent only brightens, so tissue without it makes the lowest peak; where nothing in the field
-    of view is without it, its own brightening is taken for gain. Peaks below GAIN_SHARE of the highest one are noise.
-
-    Args:
-        predose, lowdose: (S, H, W), non-negative, in one scale of intensity, registered to a pixel or so.
-
-    Returns:
-        A positive number, 1 for equal gains; None where the images have no bright tissue in common.
-    """
-    step = -(-lowdose.size // MAX_SAMPLES)
-    before, after = (_mean3x3(_mean3x3(volume[::step])) for volume in (predose, lowdose))
-    tissue = (before > threshold(sampled(before))) & (after > threshold(sampled(after)))
-    tissue &= before > 2 * noise_floor(predose)  # magnitude images of noise have a ratio of their own
-    if np.count_nonzero(tissue) < min(GAIN_PIXELS, 0.01 * tissue.size):
-        return None
-    edges = np.arange(-1.2, 1.2, GAIN_BIN)
-    ratio = np.log(after[tissue] / before[tissue])
-    counts, _ = np.histogram(ratio, bins=edges, weights=before[tissue])
-    reach = round(4 * GAIN_WIDTH / GAIN_BIN)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * GAIN_BIN / GAIN_WIDTH) ** 2)
-    smooth = np.convolve(counts, kernel, "same")
-    inner = smooth[1:-1]
-    peaks = (inner >= smooth[:-2]) & (inner > smooth[2:]) & (inner > GAIN_SHARE * smooth.max())
-    if not peaks.any():
-        return None
-    index = int(np.argmax(peaks)) + 1
-    left, top, right = smooth[index - 1 : index + 2]
-    vertex = 0.5 * (left - right) / (left - 2 * top + right)
-    return float(np.exp(edges[index] + (0.5 + vertex) * GAIN_BIN))
-
-
-def kinship(predose: np.ndarray, lowdose: np.ndarray) -> float | None:
-    """Correlation of the structures of two images over tissue: near 1 for one subject, near 0 for two.
-
-    Structures: the image averaged over 5 x 5 pixels minus the image averaged over 31 x 31, each twice.
-
-    Args:
-        predose, lowdose: (S, H, W), non-negative, shifts already taken out.
-
-    Returns:
-        -1 to 1; None where there is too little tissue, or no structure, to tell.
-    """
-    step = -(-lowdose.size // MAX_SAMPLES)
-    parts = []
-    tissue = np.zeros(lowdose[::step].shape, dtype=bool)
-    for volume in (predose[::step], lowdose[::step]):
-        fine, coarse = (_mean(_mean(volume, width), width) for width in KINSHIP_WIDTHS)
-        tissue |= fine > threshold(sampled(volume))
-        parts.append(fine - coarse)
-    if min(lowdose.shape[1:]) < SHIFT_SIDE or np.count_nonzero(tissue) < GAIN_PIXELS:
-        return None
-    one, other = (part[tissue] - part[tissue].mean() for part in parts)
-    strength = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / strength if strength else None
-
-
-def looks_swapped(before: np.ndarray, after: np.ndarray, gain: float) -> bool:
-    """Whether strong changes are mostly dark ones: an agent brightens, noise and motion do both alike.
-
-    Each pixel of one image is compared with the darkest one near it in the other, so that edges that moved do
-    not count, and noise counts for less; what is left are enhancing regions some pixels wide.
-
-    Args:
-        before, after: (S, H, W) pre-dose and low-dose slices.
-        gain: what brings `before` to the level of `after` where nothing changes.
-    """
-    before, after = _mean3x3(before) * np.float32(gain), _mean3x3(after)
-    brighter = np.maximum(before, after)
-    foreground = brighter[brighter > threshold(sampled(brighter))]
-    limit = SWAP_CHANGE * float(np.median(foreground))
-    lost, gained = _darkest_near(before) - after, _darkest_near(after) - before
-    lost, gained = lost[lost > limit], gained[gained > limit]
-    if lost.size < max(SWAP_PIXELS, SWAP_FRACTION * foreground.size):
-        return False
-    return float(lost.sum()) > SWAP_DOMINANCE * float(gained.sum())
-
-
-def _mean3x3(slices: np.ndarray) -> np.ndarray:
-    """(S, H, W), each pixel averaged with its neighbors in the slice; edges repeat."""
-    padded = np.pad(slices, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
-
-
-def _mean(slices: np.ndarray, width: int) -> np.ndarray:
-    """(S, H, W), averaged over an odd number of pixels a side; edges repeat."""
-    half = width // 2
-    padded = np.pad(slices, ((0, 0), (half + 1, half), (half + 1, half)), mode="edge").astype(np.float64)
-    sums = padded.cumsum(1).cumsum(2)
-    box = sums[:, width:, width:] - sums[:, :-width, width:] - sums[:, width:, :-width] + sums[:, :-width, :-width]
-    return (box / width**2).astype(np.float32)
-
-
-def _darkest_near(slices: np.ndarray) -> np.ndarray:
-    """(S, H, W), the minimum over the square that reaches SWAP_REACH pixels to each side in the slice."""
-    for axis in (1, 2):
-        size = slices.shape[axis]
-        margins = [(SWAP_REACH, SWAP_REACH) if axis == one else (0, 0) for one in range(3)]
-        padded = np.pad(slices, margins, mode="edge")
-        slices = slices.copy()
-        for start in range(2 * SWAP_REACH + 1):
-            np.minimum(slices, padded.take(range(start, start + size), axis), out=slices)
-    return slices

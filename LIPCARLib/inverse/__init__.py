@@ -7,27 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .alpha import AUTO, RULES, check_alpha
+    from .alpha import ALPHA, AUTO, AUTO_DESCRIPTION, check_alpha
     from .devices import available_devices, choose_device
     from .manifest import ROLES, default_model, list_models, read_manifest, write_file, write_manifest
     from .model import Model, load_model, save_model, verify_model
     from .networks import VNet
-    from .reconstruction import ALPHA, Progress, Result, complete, mapped, operator_for, reconstruct
+    from .operators import operator_for
+    from .reconstruction import Progress, Result, complete, mapped, reconstruct
 
 _HOME = {
-    "alpha": ("AUTO", "RULES", "check_alpha"),
+    "alpha": ("ALPHA", "AUTO", "AUTO_DESCRIPTION", "check_alpha"),
     "devices": ("available_devices", "choose_device"),
     "manifest": ("ROLES", "default_model", "list_models", "read_manifest", "write_file", "write_manifest"),
     "model": ("Model", "load_model", "save_model", "verify_model"),
     "networks": ("VNet",),
-    "reconstruction": ("ALPHA", "Progress", "Result", "complete", "mapped", "operator_for", "reconstruct"),
+    "operators": ("operator_for",),
+    "reconstruction": ("Progress", "Result", "complete", "mapped", "reconstruct"),
 }
 
 __all__ = [
     "ALPHA",
     "AUTO",
+    "AUTO_DESCRIPTION",
     "ROLES",
-    "RULES",
     "Model",
     "Progress",
     "Result",

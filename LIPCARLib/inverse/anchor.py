@@ -12,6 +12,8 @@ from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
+BODY = 0.1
+"""Model scale: noise is measured where both images are brighter."""
 ITERATIONS = 30
 """Of the dual method of the total variation."""
 
@@ -23,7 +25,11 @@ class Anchor:
     Attributes:
         highdose: x_H as the equation has it, at least 0.
         headroom: M, the signal that no dose exceeds.
-        predose, lowdose: x_P and x_L without noise, on the pre-dose image's side of it: x_P = x_L - (x_L - x_P).
+        predose, lowdose: x_P and x_L without noise.
+
+    >>> image = torch.full((1, 1, 8, 8), 0.4)
+    >>> Anchor(highdose=image, headroom=2 * image, predose=image, lowdose=image).highdose.shape
+    torch.Size([1, 1, 8, 8])
     """
 
     highdose: Tensor
@@ -35,10 +41,10 @@ class Anchor:
 def anchor(
     lowdose: Tensor,
     predose: Tensor,
-    sigma: float | Tensor,
     fraction: float | Tensor,
     acquisition: Acquisition | SignalCurve,
     native: float | Tensor | None = None,
+    sigma: float | Tensor | None = None,
 ) -> Anchor:
     """x_H of the denoised images by the signal equation (`physics.highdose_of`).
 
@@ -48,12 +54,20 @@ def anchor(
 
     Args:
         lowdose, predose: x_L and x_P, (N, 1, H, W), model scale, aligned.
-        sigma: standard deviation of the noise of either image in model scale; a number or one a slice, (N,).
         fraction: low dose over full dose, above 0, at most 1; a number or one a slice, (N,).
         acquisition: of the images, or its curve (then with `native`).
         native: T10 in seconds, a number, or a map (N, 1, H, W); None for what the field lets expect.
+        sigma: standard deviation of the noise of either image in model scale, a number or one a slice, (N,); None
+            for what :func:`noise_between` finds.
+
+    >>> predose = torch.full((1, 1, 32, 32), 0.4)
+    >>> lowdose = predose.clone()
+    >>> lowdose[..., 8:24, 8:24] = 0.5
+    >>> found = anchor(lowdose, predose, fraction=0.2, acquisition=Acquisition.assumed()).highdose
+    >>> bool(found[..., 16, 16] > 0.7), round(found[0, 0, 2, 2].item(), 3)
+    (True, 0.4)
     """
-    before, after = denoised_pair(lowdose, predose, sigma)
+    before, after = denoised_pair(lowdose, predose, noise_between(lowdose, predose) if sigma is None else sigma)
     if isinstance(fraction, Tensor):
         fraction = fraction.view(-1, 1, 1, 1)
     mapped = isinstance(native, Tensor)
@@ -63,10 +77,49 @@ def anchor(
 
 
 def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
-    """x_P and x_L without their noise, (N, 1, H, W), at least 0; arguments as of :func:`anchor`."""
+    """x_P and x_L without their noise, (N, 1, H, W), at least 0; arguments as of :func:`anchor`.
+
+    >>> noisy = torch.tensor([0.4, 0.42]).repeat(16, 8)[None, None]
+    >>> before, after = denoised_pair(noisy, noisy, sigma=0.02)
+    >>> bool(after.std() < noisy.std() / 4), torch.equal(before, after)
+    (True, True)
+    """
     sigma = torch.as_tensor(sigma, dtype=lowdose.dtype, device=lowdose.device).expand(len(lowdose))
     noisy = torch.cat((lowdose, lowdose - predose))
     weight = torch.cat((LOWDOSE_WEIGHT * sigma, DIFFERENCE_WEIGHT * sigma))
     after, difference = GenTV(torch.zeros_like(noisy)).prox(noisy, weight, iterations=ITERATIONS).chunk(2)
     after = after.clamp_min(0)
     return (after - difference).clamp_min(0), after
+
+
+def noise_between(lowdose: Tensor, predose: Tensor) -> Tensor:
+    """Standard deviation of the noise of either image, (N,), from their difference, which has no texture of the body.
+
+    The median magnitude of the second difference along both axes over the body, over 0.6745 (Donoho & Johnstone,
+    Biometrika 81(3), 1994), and over sqrt(2) for the two images. Of neighbors and of pixels two apart, whichever shows
+    more: interpolation made neighbors alike. 0 where there is no body.
+
+    Args:
+        lowdose, predose: (N, 1, H, W), model scale, aligned: what they do not share counts as noise.
+
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> predose, lowdose = 0.4 + 0.02 * torch.randn(2, 1, 1, 64, 64, generator=rng)
+    >>> round(noise_between(lowdose, predose).item(), 2)
+    0.02
+    """
+    body = torch.minimum(lowdose, predose) > BODY
+    difference = lowdose - predose
+    return torch.maximum(_second_difference(difference, body, 1), _second_difference(difference, body, 2)) / 2**0.5
+
+
+def _second_difference(image: Tensor, inside: Tensor, apart: int) -> Tensor:
+    """Its robust standard deviation for each slice, in units of the image's noise, (N,)."""
+
+    def corners(of: Tensor) -> tuple[Tensor, ...]:
+        left, right = of[..., :-apart], of[..., apart:]
+        return left[..., :-apart, :], right[..., :-apart, :], left[..., apart:, :], right[..., apart:, :]
+
+    a, b, c, d = corners(image)
+    whole = torch.stack(corners(inside)).all(0)
+    size = (a - b - c + d).abs().masked_fill(~whole, float("nan")) / 2
+    return size.flatten(1).nanmedian(1).values.nan_to_num(0.0) / 0.6745

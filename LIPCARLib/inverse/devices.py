@@ -7,11 +7,9 @@ import torch
 from ..errors import LIPCARError
 
 BYTES_PER_PIXEL = 2000
-"""Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch. Measured as resident
-set on a CPU: 1.6 to 1.85 kB for batches of 1 to 8 slices."""
+"""Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch (resident set, CPU)."""
 CPU_PIXELS = 256 * 256
-"""One slice of that size at a time: batches of 2 and 4 were no faster on 2 cores (7.3 and 7.5 to 7.7 s against 7.5 to
-7.9 s for the sample), and a step of one slice takes a quarter of the time, which a panel that waits for it shows."""
+"""One slice of that size at a time: batches are no faster there, and a panel that waits for a step moves sooner."""
 GPU_PIXELS = 64 * 256 * 256
 FREE_SHARE = 0.6
 """Of the free memory: other programs (Slicer's own rendering among them) need some too."""
@@ -22,6 +20,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Raises:
         LIPCARError: no such device here.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -37,7 +38,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The device in a user's words: "NVIDIA H200 (cuda:0)", "Apple GPU (mps)", "CPU, 2 threads"."""
+    """The device in a user's words: "NVIDIA H200 (cuda:0)", "Apple GPU (mps)", "CPU, 2 threads".
+
+    >>> describe(torch.device("cpu")).startswith("CPU, ")
+    True
+    """
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
@@ -48,7 +53,11 @@ def describe(device: torch.device) -> str:
 
 
 def available_devices() -> list[tuple[str, str]]:
-    """Name and words of every device there is, what "auto" takes first."""
+    """Name and words of every device there is, what "auto" takes first.
+
+    >>> available_devices()[-1][0]
+    'cpu'
+    """
     found = [(f"cuda:{i}", f"{torch.cuda.get_device_name(i)} (cuda:{i})") for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append(("mps", describe(torch.device("mps"))))
@@ -56,7 +65,11 @@ def available_devices() -> list[tuple[str, str]]:
 
 
 def batch_size(device: torch.device, height: int, width: int) -> int:
-    """How many slices of height x width to solve at once; at least one. The result does not depend on it."""
+    """How many slices of height x width pixels to solve at once; at least one. The result does not depend on it.
+
+    >>> batch_size(torch.device("cpu"), 128, 128)
+    4
+    """
     pixels = height * width
     if device.type == "cuda":
         most = min(GPU_PIXELS, FREE_SHARE * torch.cuda.mem_get_info(device)[0] / BYTES_PER_PIXEL)
@@ -69,14 +82,21 @@ def batch_size(device: torch.device, height: int, width: int) -> int:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed for lack of memory, on whichever device."""
+    """Whether torch failed for lack of memory, on whichever device.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory."))
+    True
+    """
     # CUDA has a class for it; MPS, the CPU on Linux and the CPU on Windows say it in words.
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
 def release_memory(device: torch.device) -> None:
-    """Hand cached device memory back after a failed allocation."""
+    """Hand cached device memory back after a failed allocation; nothing to do on a CPU.
+
+    >>> release_memory(torch.device("cpu"))
+    """
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -21,28 +21,47 @@ ROLES = ("prior", "forward_operator")
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A shipped model's name and folder."""
+    """A shipped model's name and folder.
+
+    >>> ModelEntry("mine", Path("models") / "mine").folder.name
+    'mine'
+    """
 
     name: str
     folder: Path
 
 
 def list_models() -> list[ModelEntry]:
-    """The shipped models, sorted by name."""
+    """The shipped models, sorted by name.
+
+    >>> [entry.name for entry in list_models()]
+    ['vnet-lowdose', 'vnet-predose']
+    """
     folder = RESOURCES / "Models"
     return [ModelEntry(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))]
 
 
 def default_model(uses_predose: bool) -> str:
-    """The shipped model for an examination with or without a pre-dose image."""
+    """The shipped model for an examination with or without a pre-dose image.
+
+    >>> default_model(uses_predose=True)
+    'vnet-predose'
+    """
     return "vnet-predose" if uses_predose else "vnet-lowdose"
 
 
 def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of a model, its own structure checked but not yet its files."""
+    """The manifest of a model, its own structure checked but not yet its files.
+
+    Raises:
+        LIPCARError: no such model; a manifest that is unreadable, incomplete, of another schema or intensity scale.
+
+    >>> read_manifest("vnet-predose")["uses_predose"]
+    True
+    """
     path = find_model(name_or_folder) / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise LIPCARError(f"The model manifest {path} cannot be read: {error}. Restore the model's folder.") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
@@ -69,19 +88,40 @@ def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write or replace the manifest of a model folder, atomically."""
+    """Write or replace the manifest of a model folder, atomically.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_manifest(Path(folder), read_manifest("vnet-predose"))
+    ...     read_manifest(folder)["name"]
+    'vnet-predose'
+    """
     write_file(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file, atomically."""
+    """Write or replace a file, atomically: whoever reads it finds the old content or the new one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_file(Path(folder) / "note.txt", b"new")
+    ...     (Path(folder) / "note.txt").read_bytes()
+    b'new'
+    """
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     os.replace(part, path)
 
 
 def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
-    """The folder of a shipped model by name, or of any model by its folder."""
+    """The folder of a shipped model by name, or of any model by its folder.
+
+    Raises:
+        LIPCARError: neither of them; it names the shipped ones.
+
+    >>> find_model("vnet-predose").name
+    'vnet-predose'
+    """
     folder = Path(name_or_folder)
     with contextlib.suppress(OSError):  # a name too long for a path is no folder either
         if (folder / MANIFEST).is_file():

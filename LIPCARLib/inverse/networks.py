@@ -11,7 +11,13 @@ STRIDE = 16
 
 
 class SmoothLeakyReLU(nn.Module):
-    """0.2 x + 0.8 x sigmoid(x): the shape of LeakyReLU(0.2) without its kink, so that F is differentiable."""
+    """0.2 x + 0.8 x sigmoid(x): the shape of LeakyReLU(0.2) without its kink, so that F is differentiable.
+
+    Any shape to the same.
+
+    >>> SmoothLeakyReLU()(torch.tensor([-100.0, 0.0, 100.0]))
+    tensor([-20.,   0., 100.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.add(F.silu(x), x, alpha=0.25) * 0.8
@@ -26,7 +32,8 @@ class _Block(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(x + self.convolutions(x))
+        activated: Tensor = self.activation(x + self.convolutions(x))
+        return activated
 
 
 class VNet(nn.Module):
@@ -47,6 +54,10 @@ class VNet(nn.Module):
 
     Raises:
         ValueError: the input has another number of dimensions or channels.
+
+    >>> network = VNet(2, residual=True)
+    >>> network(torch.zeros(3, 2, 20, 30)).shape
+    torch.Size([3, 1, 20, 30])
     """
 
     def __init__(self, in_channels: int, *, residual: bool = False, smooth: bool = False) -> None:

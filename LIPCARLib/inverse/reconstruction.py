@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import platform
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,46 +16,18 @@ from torch import Tensor
 from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination
-from ..physics import DOSE_FRACTION, equilibrium_signal, signal_equation
-from .alpha import (
-    AUTO,
-    DISCREPANCY_ALPHAS,
-    FINE_WEIGHT,
-    LEAST_NOISE,
-    RULE_ALPHA,
-    RULES,
-    Rule,
-    band_energies,
-    body,
-    check_alpha,
-    denoised,
-    enhancing,
-    fine_scale_trust,
-    judge,
-    operator_error,
-    scale_weights,
-)
+from ..physics import DOSE_FRACTION
+from .alpha import ALPHA, AUTO, check_alpha
+from .auto import Plan, Rule, Session, auto
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
+from .evidence import operator_error
 from .model import Model
+from .operators import operator_for
 from .regularizers import GenTV
-from .solvers import (
-    ADAM_STEPS,
-    PROXIMAL_EVALUATIONS,
-    ForwardOperator,
-    Objective,
-    Solver,
-    Step,
-    adam,
-    continuation,
-    proximal,
-)
+from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Stop, adam, proximal
 
-ALPHA = 6e-3
-"""The paper's regularization parameter."""
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
-EQUATION_SHARE = 3
-"""Evaluations of the signal equation for one of the network: it costs next to nothing, and its tail is long."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +39,9 @@ class Progress:
         fraction: of the work, 0..1, solver steps within a slice included.
         seconds_left: estimated from the work done so far; None before there is any.
         device: what computes, in words.
+
+    >>> Progress(1, 4, fraction=0.25, seconds_left=3.0, device="CPU, 1 thread").fraction
+    0.25
     """
 
     slices_done: int
@@ -103,12 +76,16 @@ class Result(_Batch):
         residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale, each spatial
             frequency counted as the data term counts it: all in full where alpha is a number.
         network_evaluations: per slice, evaluations of the forward operator by the solver, of the signal equation alone
-            where a rule leaves the network out; a rule's looks at the residual (one forward pass, "discrepancy" one
-            for each alpha) are not counted.
-        trust: per slice, how far fine scales of the data counted, 0..1 (see `trust.fine_scale_trust`): near 1 the
+            where "auto" leaves the network out; its look at the residual, one forward pass, is not counted.
+        trust: per slice, how far fine scales of the data counted, 0..1 (see `evidence.fine_scale_trust`): near 1 the
             measured image contradicts the prior. Always 1 where alpha is a number.
         seconds: wall-clock time of the computation.
         provenance: how it was made; plain values, ready for a report or an image header.
+
+    >>> volume = np.zeros((1, 8, 8), np.float32)
+    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], seconds=0.5, provenance={"alpha": 0.006})
+    >>> len(result.objective[0]) == result.network_evaluations[0]
+    True
     """
 
     seconds: float
@@ -116,7 +93,9 @@ class Result(_Batch):
 
 
 Reconstruction = Generator[Progress, None, Result]
-Yielded, Returned = TypeVar("Yielded"), TypeVar("Returned")
+Given = TypeVar("Given")
+Yielded = TypeVar("Yielded")
+Returned = TypeVar("Returned")
 
 
 def reconstruct(
@@ -131,6 +110,7 @@ def reconstruct(
     data_consistency: bool = False,
     around_prior: bool = True,
     dose_fraction: float | None = None,
+    rule: Rule = auto,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -140,8 +120,8 @@ def reconstruct(
     Args:
         examination: checked; its own scale is used.
         model: moved to the device.
-        alpha: a rule of `trust.RULES`, or the weight of the regularizer, a positive number (the paper's is ALPHA):
-            then the objective is the paper's own. Large values return the prior.
+        alpha: "auto", or the weight of the regularizer, a positive number (the paper's is ALPHA): then the objective is
+            the paper's own. Large values return the prior.
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
@@ -151,373 +131,309 @@ def reconstruct(
             not count as an evaluation.
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
         dose_fraction: the low dose over the full one, 0..1, where it is known: the low-dose image is brought to the
-            fraction that the models were trained for (`signal_operator.DOSE_FRACTION`), along its difference to the
-            pre-dose image. None for about that one.
+            fraction that the models were trained for (`physics.DOSE_FRACTION`), along its difference to the pre-dose
+            image. None for about that one.
+        rule: what "auto" does; for studies that compare it with other ways (Testing/ablations).
 
     Raises:
-        LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; a rule
+        LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
             with "adam", or with a model whose card does not tell its error; a model that needs a pre-dose image the
             examination lacks; not even one slice fits the memory.
+
+    >>> from LIPCARLib.inverse import load_model
+    >>> lowdose = np.zeros((1, 64, 64), np.float32)
+    >>> lowdose[:, 16:48, 16:48] = 300 + 30 * np.random.default_rng(0).standard_normal((32, 32))
+    >>> import SimpleITK
+    >>> examination = Examination.from_images(SimpleITK.GetImageFromArray(lowdose))
+    >>> result = complete(reconstruct(examination, load_model("vnet-lowdose"), device="cpu", iterations=2))
+    >>> result.highdose.shape, result.provenance["alpha"]
+    ((1, 64, 64), 'auto')
     """
-    alpha = check_alpha(alpha)
-    iterations = _check(examination, model, alpha, solver, iterations, dose_fraction)
+    request = _checked(
+        _Request(check_alpha(alpha), solver, iterations, data_consistency, around_prior, dose_fraction, rule),
+        examination,
+        model,
+    )
     if slices_at_once is not None and slices_at_once < 1:
         raise LIPCARError(f"{slices_at_once} slices at once were asked for; at least 1 is expected.")
     device = choose_device(device) if isinstance(device, str) else device
     model.to(device)
-    total, height, width = examination.lowdose.shape
-    at_once = batch_size(device, height, width) if slices_at_once is None else slices_at_once
+    at_once = batch_size(device, *examination.lowdose.shape[1:]) if slices_at_once is None else slices_at_once
     began = time.monotonic()
-    name = describe(device)
-    forward_operator, floor = operator_for(model, examination)
+    batches = yield from _solve_all(examination, model, request, device, at_once)
+    seconds = time.monotonic() - began
+    return _assembled(batches, seconds, _provenance(examination, model, request, device))
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for of every slice; the arguments of :func:`reconstruct`."""
+
+    alpha: float | str
+    solver: str
+    iterations: int | None
+    data_consistency: bool
+    around_prior: bool
+    dose_fraction: float | None
+    rule: Rule
+
+    @property
+    def evaluations(self) -> int:
+        return SOLVERS[self.solver] if self.iterations is None else self.iterations
+
+    @property
+    def dose_ratio(self) -> float:
+        """The dose fraction that the models know over the given one."""
+        return 1.0 if self.dose_fraction is None else DOSE_FRACTION / self.dose_fraction
+
+
+def _checked(request: _Request, examination: Examination, model: Model) -> _Request:
+    if request.solver not in SOLVERS:
+        raise LIPCARError(f"Unknown solver '{request.solver}'; expected one of: {', '.join(SOLVERS)}.")
+    if request.alpha == AUTO:
+        operator_error(model.manifest)
+        if request.solver != "proximal":
+            raise LIPCARError(
+                f"The solver '{request.solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), "
+                f"not '{AUTO}'. Give one, or choose the proximal solver."
+            )
+    if request.evaluations < 1:
+        raise LIPCARError(f"{request.evaluations} iterations were asked for; at least 1 is expected.")
+    if model.uses_predose and examination.predose is None:
+        raise LIPCARError(
+            f"The model '{model.name}' needs a pre-dose image and none was given. Give one, or choose a model without "
+            "pre-dose input."
+        )
+    fraction = request.dose_fraction
+    if fraction is not None:
+        if not 0 < fraction <= 1:
+            raise LIPCARError(
+                f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number above 0 "
+                "and at most 1 (the paper's is 0.2)."
+            )
+        if not model.uses_predose:
+            raise LIPCARError(
+                f"A dose fraction of {fraction} was given, but the model '{model.name}' uses no pre-dose image, "
+                "without which what the agent changed is not known. Leave the dose fraction out, or choose a model "
+                "with pre-dose input."
+            )
+    return request
+
+
+def _solve_all(
+    examination: Examination, model: Model, request: _Request, device: torch.device, at_once: int
+) -> Generator[Progress, None, list[_Batch]]:
+    """Solve the slices in batches, in smaller ones where the memory does not suffice."""
+    total, height, width = examination.lowdose.shape
+    clock = _Clock(total, describe(device))
     batches: list[_Batch] = []
-
-    def progress(done: int, working: int = 0, part: float = 0.0) -> Progress:
-        fraction = (done + working * part) / total
-        elapsed = time.monotonic() - began
-        return Progress(done, total, fraction, elapsed / fraction - elapsed if fraction else None, name)
-
-    yield progress(0)
+    yield clock.progress(0)
     first = 0
     while first < total:
         chosen = slice(first, min(first + at_once, total))
         count = chosen.stop - first
         try:
-            steps = _solve_batch(
-                examination,
-                model,
-                forward_operator,
-                chosen,
-                alpha,
-                solver,
-                iterations,
-                device,
-                data_consistency,
-                around_prior,
-                1.0 if dose_fraction is None else DOSE_FRACTION / dose_fraction,
-            )
-            batches.append((yield from mapped(steps, partial(progress, first, count))))
+            steps = _solve(examination, model, request, device, chosen)
+            batches.append((yield from clock.watched(steps, first, count)))
             first = chosen.stop
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if count == 1:
                 raise LIPCARError(
-                    f"There is not enough memory on {name} for one slice of {height} x {width} pixels. Close other "
-                    "programs or choose the CPU as the device."
+                    f"There is not enough memory on {clock.device} for one slice of {height} x {width} pixels. Close "
+                    "other programs or choose the CPU as the device."
                 ) from error
             at_once = count // 2
         if first != chosen.stop:
             release_memory(device)  # outside the handler, whose traceback held what did not fit
-        yield progress(first)
+        yield clock.progress(first)
+    return batches
 
-    seconds = time.monotonic() - began
-    provenance = {
+
+class _Clock:
+    """Tells how far the work is and how long it takes."""
+
+    def __init__(self, total: int, device: str) -> None:
+        self.total, self.device, self._began = total, device, time.monotonic()
+
+    def progress(self, done: int, working: int = 0, part: float = 0.0) -> Progress:
+        """With `done` slices finished and `part`, 0..1, of `working` others."""
+        fraction = (done + working * part) / self.total
+        elapsed = time.monotonic() - self._began
+        left = elapsed / fraction - elapsed if fraction else None
+        return Progress(done, self.total, fraction, left, self.device)
+
+    def watched(
+        self, steps: Generator[float, None, _Batch], done: int, working: int
+    ) -> Generator[Progress, None, _Batch]:
+        """The same steps, telling the progress of all."""
+
+        def told(part: float) -> Progress:
+            return self.progress(done, working, part)
+
+        return (yield from mapped(steps, told))
+
+
+def _solve(
+    examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice
+) -> Generator[float, None, _Batch]:
+    """Solve some slices; yields after every step which share of the work is done."""
+    session = _session(examination, model, request, device, chosen)
+    # A forward pass takes about a third of an evaluation with its gradient, and as long as "auto" does without F.
+    begun = 0.3 if request.alpha == AUTO else 1 / (3 * session.iterations)
+    yield begun
+    plan = request.rule(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
+    objective, evaluations = [], []
+    for step in plan.steps:
+        objective.append(step.objective)
+        evaluations.append(step.network_evaluations)
+        yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / plan.budget)
+    difference = None
+    if request.data_consistency:
+        with torch.no_grad():
+            difference = session.forward_operator(step.x, session.predose) - session.lowdose
+    # A finished slice repeats its value while others go on: its history ends with its last evaluation.
+    lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
+    return _Batch(
+        _to_volume(step.x, examination.scale),
+        _to_volume(session.prior, examination.scale),
+        None if difference is None else _to_volume(difference, examination.scale),
+        [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
+        (2 * step.data_fidelity / session.lowdose[0].numel()).sqrt().tolist(),
+        step.network_evaluations.tolist(),
+        plan.trust.tolist(),
+    )
+
+
+def _session(examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice) -> Session:
+    """The chosen slices in model scale, brought to the dose that the model knows, and the network's guess."""
+    scale, ratio = examination.scale, request.dose_ratio
+    lowdose = _to_device(examination.lowdose[chosen], scale, device)
+    predose = aligned = None
+    moved = examination.aligned_predose(chosen) if model.uses_predose else None
+    if examination.predose is not None and moved is not None:
+        predose, aligned = (_to_device(volume, scale, device) for volume in (examination.predose[chosen], moved))
+        if ratio != 1:
+            lowdose = torch.lerp(aligned, lowdose, ratio).clamp_min(0)
+    with torch.no_grad():
+        prior = model.prior(lowdose, predose)
+    return Session(
+        lowdose=lowdose,
+        predose=predose,
+        aligned=None if examination.predose_doubtful else aligned,
+        gain=examination.predose_gain,
+        # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
+        sigma=examination.noise / scale * math.hypot(ratio, 1 - ratio),
+        floor=examination.noise_floor / scale,
+        prior=prior,
+        forward_operator=operator_for(model, examination)[0],
+        card=model.manifest,
+        around_prior=request.around_prior,
+        iterations=request.evaluations,
+    )
+
+
+def _paper(session: Session, alpha: float, solver: str) -> Plan:
+    """The paper's own problem (equation 3), which trusts F and the data alike everywhere."""
+    xbar, iterations = session.prior, session.iterations
+    regularizer = GenTV(xbar if session.around_prior else torch.zeros_like(xbar))
+    problem = Objective(session.forward_operator, session.lowdose, regularizer, alpha, session.predose)
+    trust = torch.ones(len(xbar), device=xbar.device)
+    if solver == "adam":
+        return Plan(adam(problem, session.lowdose, iterations), trust, iterations)
+    return Plan(proximal(problem, xbar, Stop(iterations)), trust, iterations)
+
+
+def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any]) -> Result:
+    consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
+    return Result(
+        highdose=np.concatenate([b.highdose for b in batches]),
+        prior=np.concatenate([b.prior for b in batches]),
+        data_consistency=np.concatenate(consistency) if consistency else None,
+        objective=[values for b in batches for values in b.objective],
+        residual_rms=[value for b in batches for value in b.residual_rms],
+        network_evaluations=[count for b in batches for count in b.network_evaluations],
+        trust=[value for b in batches for value in b.trust],
+        seconds=seconds,
+        provenance=provenance,
+    )
+
+
+def _provenance(examination: Examination, model: Model, request: _Request, device: torch.device) -> dict[str, Any]:
+    first, count = examination.first_slice, len(examination.lowdose)
+    return {
         "simulated": "LIPCAR simulated high-dose image; research only, not for diagnosis",
         "lipcar": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": name,
+        "device": describe(device),
         "model": model.name,
         "model_sha256": model.digest,
         "predose_used": model.uses_predose,
-        "alpha": alpha,
-        "dose_fraction": "not told" if dose_fraction is None else dose_fraction,
-        "regularizer": "GenTV" if around_prior else "TV",
-        "solver": solver,
-        "iterations": iterations,
+        "alpha": request.alpha,
+        "dose_fraction": "not told" if request.dose_fraction is None else request.dose_fraction,
+        "regularizer": "GenTV" if request.around_prior else "TV",
+        "solver": request.solver,
+        "iterations": request.evaluations,
         "scale": examination.scale,
         "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
         "predose_gain": examination.predose_gain,
         "predose_rest": " ".join(f"{pixels:.2f}" for pixels in examination.predose_rest),
-        "noise_floor": floor,
+        "noise_floor": operator_for(model, examination)[1],
         "slice_axis": examination.slice_axis,
-        "slices": f"{examination.first_slice + 1}-{examination.first_slice + total} of {examination.slices_in_all}",
+        "slices": f"{first + 1}-{first + count} of {examination.slices_in_all}",
     }
-    highdose, prior = (np.concatenate([getattr(b, role) for b in batches]) for role in ("highdose", "prior"))
-    consistency = np.concatenate([b.data_consistency for b in batches]) if data_consistency else None
-    objective, residual_rms, evaluations, trust = (
-        [value for b in batches for value in getattr(b, key)]
-        for key in ("objective", "residual_rms", "network_evaluations", "trust")
-    )
-    return Result(highdose, prior, consistency, objective, residual_rms, evaluations, trust, seconds, provenance)
-
-
-def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> ForwardOperator:
-    """sqrt(F(x)^2 + floor^2): what a magnitude image shows where F predicts the signal without noise.
-
-    The second moment of Rician noise is S^2 + 2 sigma^2, and the background of an image shows sqrt(2) sigma. Without
-    this the data term takes the noise in air for signal and lifts the air of the result: on the sample examination
-    (alpha 0.006) SSIM was 0.81 without and 0.86 with it.
-
-    Args:
-        forward_operator: F.
-        floor: in model scale, at least 0; 0 leaves F as it is.
-    """
-    if floor == 0:
-        return forward_operator
-    return lambda highdose, predose: (forward_operator(highdose, predose).square() + floor**2).sqrt()
-
-
-def operator_for(model: Model, examination: Examination) -> tuple[ForwardOperator, float]:
-    """The model's forward operator as it is compared with the examination's low-dose image, and the floor it was given.
-
-    The floor is in model scale, 0 where F was trained to show the noise in air itself.
-    """
-    floor = examination.noise_floor / examination.scale if model.predicts_noise_free else 0.0
-    return with_noise_floor(model.forward_operator, floor), floor
 
 
 def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielded], None] | None = None) -> Returned:
-    """Run a reconstruction, or another generator, to its end, handing every progress to `report`."""
+    """Run a reconstruction, or another generator, to its end, handing every progress to `report`.
+
+    >>> def steps():
+    ...     yield "half"
+    ...     return "result"
+    >>> complete(steps(), print)
+    half
+    'result'
+    """
     while True:
         try:
             progress = next(steps)
         except StopIteration as stop:
-            return stop.value
+            returned: Returned = stop.value
+            return returned
         if report is not None:
             report(progress)
 
 
-def _check(
-    examination: Examination,
-    model: Model,
-    alpha: float | str,
-    solver: str,
-    iterations: int | None,
-    dose_fraction: float | None,
-) -> int:
-    if solver not in SOLVERS:
-        raise LIPCARError(f"Unknown solver '{solver}'; expected one of: {', '.join(SOLVERS)}.")
-    if alpha in RULES:
-        operator_error(model.manifest)
-        if solver != "proximal":
-            raise LIPCARError(
-                f"The solver '{solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), not "
-                f"'{alpha}'. Give one, or choose the proximal solver."
-            )
-    iterations = SOLVERS[solver] if iterations is None else iterations
-    if iterations < 1:
-        raise LIPCARError(f"{iterations} iterations were asked for; at least 1 is expected.")
-    if model.uses_predose and examination.predose is None:
-        raise LIPCARError(
-            f"The model '{model.name}' needs a pre-dose image and none was given. Give one, or choose a model without "
-            "pre-dose input."
-        )
-    if dose_fraction is not None:
-        if not 0 < dose_fraction <= 1:
-            raise LIPCARError(
-                f"The dose fraction is {dose_fraction}; the low dose over the full dose is expected, a number above 0 "
-                "and at most 1 (the paper's is 0.2)."
-            )
-        if not model.uses_predose:
-            raise LIPCARError(
-                f"A dose fraction of {dose_fraction} was given, but the model '{model.name}' uses no pre-dose image, "
-                "without which what the agent changed is not known. Leave the dose fraction out, or choose a model "
-                "with pre-dose input."
-            )
-    return iterations
-
-
-def _solve_batch(
-    examination: Examination,
-    model: Model,
-    forward_operator: ForwardOperator,
-    chosen: slice,
-    alpha: float | str,
-    solver: str,
-    iterations: int,
-    device: torch.device,
-    data_consistency: bool,
-    around_prior: bool,
-    dose_ratio: float,
-) -> Generator[float, None, _Batch]:
-    """Solve some slices; yields after every step which share of the iterations is spent.
-
-    Args:
-        dose_ratio: the dose fraction that the model knows over the given one.
-    """
-    scale = examination.scale
-    lowdose = _to_device(examination.lowdose[chosen], scale, device)
-    predose = aligned = None
-    if model.uses_predose:
-        predose = _to_device(examination.predose[chosen], scale, device)
-        aligned = _to_device(examination.aligned_predose(chosen), scale, device)
-        if dose_ratio != 1:
-            lowdose = torch.lerp(aligned, lowdose, dose_ratio).clamp_min(0)
-    with torch.no_grad():
-        xbar = model.prior(lowdose, predose)
-    # A forward pass takes about a third of an evaluation with its gradient, and as long as a rule does without F.
-    begun = 0.3 if alpha in RULES else 1 / (3 * iterations)
-    yield begun
-    trust, budget = torch.ones(len(lowdose), device=device), iterations
-    steps: Solver
-    if alpha in RULES:
-        # Both images have the noise of which x_P + ratio (x_L - x_P) holds this much.
-        noise = examination.noise / scale * math.hypot(dose_ratio, 1 - dose_ratio), examination.noise_floor / scale
-        doubtful = aligned is not None and examination.predose_doubtful
-        session = _Session(lowdose, predose, aligned, noise[0], noise[1], examination.predose_gain, doubtful)
-        steps, trust, budget = _by_rule(
-            RULES[str(alpha)], model, forward_operator, session, xbar, around_prior, iterations
-        )
-    else:
-        regularizer = GenTV(xbar if around_prior else torch.zeros_like(xbar))
-        problem = Objective(forward_operator, lowdose, regularizer, float(alpha), predose)
-        steps = adam(problem, lowdose, iterations) if solver == "adam" else proximal(problem, xbar, iterations)
-    objective, evaluations = [], []
-    for step in steps:
-        objective.append(step.objective)
-        evaluations.append(step.network_evaluations)
-        yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / budget)
-    difference = None
-    if data_consistency:
-        with torch.no_grad():
-            difference = ((forward_operator(step.x, predose) - lowdose)[:, 0] * scale).cpu().numpy()
-    # A finished slice repeats its value while others go on: its history ends with its last evaluation.
-    lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
-    return _Batch(
-        (step.x[:, 0] * scale).cpu().numpy(),
-        (xbar[:, 0] * scale).cpu().numpy(),
-        difference,
-        [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
-        (2 * step.data_fidelity / lowdose[0].numel()).sqrt().tolist(),
-        step.network_evaluations.tolist(),
-        trust.tolist(),
-    )
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What a rule looks at, some slices in model scale, (N, 1, H, W).
-
-    Attributes:
-        lowdose, predose: as the model takes them; None for a model without pre-dose image.
-        aligned: the pre-dose image where the low-dose image has it.
-        sigma, floor: the noise's standard deviation and the noise floor of either image.
-        gain: what the pre-dose image was multiplied by.
-        doubtful: there is a pre-dose image, and it may show something else.
-    """
-
-    lowdose: Tensor
-    predose: Tensor | None
-    aligned: Tensor | None
-    sigma: float
-    floor: float
-    gain: float
-    doubtful: bool
-
-
-def _by_rule(
-    rule: Rule,
-    model: Model,
-    forward_operator: ForwardOperator,
-    session: _Session,
-    prior: Tensor,
-    around_prior: bool,
-    iterations: int,
-) -> tuple[Solver, Tensor, int]:
-    """The solver that a rule of `trust` asks for, the trust in the network F by slice, and how often it evaluates."""
-    lowdose, predose = session.lowdose, session.predose
-    inside = body(lowdose, session.floor)
-    error = torch.tensor(operator_error(model.manifest), device=prior.device)
-    xbar = denoised(prior, inside) if rule.denoise else prior
-    reference = xbar if around_prior else torch.zeros_like(xbar)
-    # Plain total variation has nothing to keep in air but zero.
-    start = torch.where(inside, xbar, reference) if rule.on_body else xbar
-    regularizer = GenTV(reference, inside if rule.on_body else None)
-    alpha = RULE_ALPHA * max(session.sigma, LEAST_NOISE)
-    problem = Objective(forward_operator, lowdose, regularizer, alpha, predose)
-
-    def residual(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return forward_operator(x, predose) - lowdose
-
-    if rule.discrepancy:
-        expected = error.sum() + session.sigma**2
-
-        def satisfied(x: Tensor) -> Tensor:
-            return band_energies(residual(x), inside).sum(1) <= expected
-
-        path = continuation(problem, start, DISCREPANCY_ALPHAS, satisfied, iterations)
-        return path, torch.ones(len(lowdose), device=lowdose.device), iterations * len(DISCREPANCY_ALPHAS)
-    trust = torch.zeros(len(lowdose), device=lowdose.device)
-    if rule.gate and not session.doubtful:  # F looks at the pre-dose image too
-        trust = fine_scale_trust(residual(start), inside, session.sigma, error)
-    height, width = lowdose.shape[-2:]
-    fine = (FINE_WEIGHT * trust).view(-1, 1, 1, 1).expand(-1, 1, height, width // 2 + 1)
-    always = scale_weights(height, width, lowdose.device, session.gain)
-    judged_by = judge(rule, error, predose is not None and not session.doubtful)
-    if judged_by == "signal":
-        equation, images, local = _signal_equation(rule, session, inside)
-        alone = Objective(equation, lowdose, regularizer, alpha, images, always.expand_as(fine), local)
-        budget = iterations * (EQUATION_SHARE + bool((trust > 0).any()))
-        return _equation_then_network(alone, problem, fine, start, trust, iterations), trust, budget
-    problem.weight = fine if judged_by is None else fine + always
-    return proximal(problem, start, iterations), trust, iterations
-
-
-def _signal_equation(rule: Rule, session: _Session, inside: Tensor) -> tuple[ForwardOperator, Tensor, Tensor]:
-    """The signal equation, the images it looks at, (N, 2, H, W), and its weight at each pixel, (N, 1, H, W)."""
-    lowdose, predose = session.lowdose, session.aligned if rule.aligned else session.predose
-    assert predose is not None
-    local = enhancing(lowdose, predose, inside, session.sigma) if rule.enhancing else torch.zeros_like(lowdose)
-    # Both images have the noise floor; the equation is about signals.
-    before, after = (
-        (denoised(image, inside).square() - session.floor**2).clamp_min(0).sqrt() for image in (predose, lowdose)
-    )
-    images = torch.cat((before, equilibrium_signal(before, after)), dim=1)
-    return with_noise_floor(lambda x, i: signal_equation(x, i[:, :1], i[:, 1:]), session.floor), images, local
-
-
-def _equation_then_network(
-    alone: Objective, network: Objective, fine: Tensor, start: Tensor, trust: Tensor, iterations: int
-) -> Solver:
-    """Solve with the signal equation alone, then with the network beside it where that is trusted.
-
-    Beside it: as two channels of one operator. Where no slice trusts the network, it is not computed.
-
-    Args:
-        alone: the problem of the signal equation.
-        network: the paper's problem, without weights.
-        fine: the network's weights, (N, 1, H, W // 2 + 1).
-    """
-    for step in proximal(alone, start, EQUATION_SHARE * iterations):
-        yield step
-    trusted = torch.nonzero(trust > 0).squeeze(1)
-    if not len(trusted):
-        return
-    equation, learned, own = alone.forward_operator, network.forward_operator, network.predose.shape[1]
-
-    def both(highdose: Tensor, images: Tensor) -> Tensor:
-        return torch.cat((learned(highdose, images[:, :own]), equation(highdose, images[:, own:])), dim=1)
-
-    together = copy.copy(alone)
-    together.forward_operator, together.predose = both, torch.cat((network.predose, alone.predose), dim=1)
-    together.weight = torch.cat((fine, alone.weight), dim=1)
-    together.local_weight = torch.cat((torch.zeros_like(alone.local_weight), alone.local_weight), dim=1)
-    for part in proximal(together[trusted], step.x[trusted], iterations):
-        yield Step(
-            step.x.index_copy(0, trusted, part.x),
-            step.objective.index_copy(0, trusted, part.objective),
-            step.data_fidelity.index_copy(0, trusted, part.data_fidelity),
-            step.network_evaluations.index_add(0, trusted, part.network_evaluations),
-            step.finished.index_copy(0, trusted, part.finished),
-        )
-
-
 def mapped(
-    steps: Generator[Any, None, Returned], convert: Callable[[Any], Yielded]
+    steps: Generator[Given, None, Returned], convert: Callable[[Given], Yielded]
 ) -> Generator[Yielded, None, Returned]:
-    """The same generator with every yielded value converted."""
+    """The same generator with every yielded value converted.
+
+    >>> def steps():
+    ...     yield 0.5
+    ...     return "result"
+    >>> complete(mapped(steps(), lambda share: f"{share:.0%}"), print)
+    50%
+    'result'
+    """
     while True:
         try:
             value = next(steps)
         except StopIteration as stop:
-            return stop.value
+            returned: Returned = stop.value
+            return returned
         yield convert(value)
 
 
-def _to_device(array: np.ndarray, scale: float, device: torch.device) -> Tensor:
+def _to_device(volume: np.ndarray[Any, Any], scale: float, device: torch.device) -> Tensor:
     """Slices in model scale, (N, 1, H, W)."""
-    return torch.from_numpy(array / np.float32(scale))[:, None].to(device)
+    return torch.from_numpy(volume / np.float32(scale))[:, None].to(device)
+
+
+def _to_volume(slices: Tensor, scale: float) -> np.ndarray[Any, Any]:
+    """And back, (N, H, W), in intensity units."""
+    volume: np.ndarray[Any, Any] = (slices[:, 0] * scale).cpu().numpy()
+    return volume

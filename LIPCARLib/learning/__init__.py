@@ -1,5 +1,18 @@
 """Cohorts in, a model out."""
 
-from .cohort import Subject, read_subject, subject_folders, write_simulated_cohort
+from .cohort import Subject, read_parameters, read_subject, subject_folders
+from .settings import TrainingSettings
+from .simulated_cohort import write_simulated_cohort
+from .training import TrainingProgress, snapshot_name, train
 
-__all__ = ["Subject", "read_subject", "subject_folders", "write_simulated_cohort"]
+__all__ = [
+    "Subject",
+    "TrainingProgress",
+    "TrainingSettings",
+    "read_parameters",
+    "read_subject",
+    "snapshot_name",
+    "subject_folders",
+    "train",
+    "write_simulated_cohort",
+]

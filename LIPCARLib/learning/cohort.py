@@ -1,25 +1,25 @@
 """A cohort on disk: one folder per subject with its three images, and the clean ones and labels where it is simulated.
 
-COHORT/<subject>/{predose,lowdose,highdose,clean_lowdose,clean_highdose,labels}.nrrd
+COHORT/<subject>/{predose,lowdose,highdose,clean_lowdose,clean_highdose,labels}.nrrd, and parameters.json where it is
+simulated.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import LIPCARError
-from ..imaging import Examination, read_image, write_files
-from ..simulation import Anatomy, simulate
+from ..imaging import Examination, read_image
 
 SUFFIX = ".nrrd"
+ROLES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Subject:
         name: its folder's name.
         examination: pre-dose (where there is one), low-dose and high-dose image.
         clean_lowdose, clean_highdose: the same without noise, (S, H, W) float32, in the examination's units, or None.
-        labels: tissue of every voxel, (S, H, W) uint8 with values of phantom.Tissue, or None.
+        labels: tissue of every voxel, (S, H, W) uint8 with values of `simulation.Tissue`, or None.
     """
 
     name: str
@@ -38,6 +38,18 @@ class Subject:
     clean_lowdose: np.ndarray | None
     clean_highdose: np.ndarray | None
     labels: np.ndarray | None
+
+    @property
+    def highdose(self) -> np.ndarray:
+        """The high-dose image as acquired, (S, H, W) float32, in the examination's units."""
+        if self.examination.highdose is None:
+            raise ValueError(f"subject '{self.name}' has no high-dose image")
+        return self.examination.highdose
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The high-dose image without noise where there is one, else as acquired."""
+        return self.highdose if self.clean_highdose is None else self.clean_highdose
 
 
 def subject_folders(cohort: str | os.PathLike[str]) -> list[Path]:
@@ -68,18 +80,15 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     Raises:
         LIPCARError: as :meth:`Examination.read`; a clean image or labels on another grid.
     """
-    paths = {
-        role: folder / f"{role}{SUFFIX}"
-        for role in ("lowdose", "predose", "highdose", "clean_lowdose", "clean_highdose", "labels")
-    }
-    present = {role: path for role, path in paths.items() if path.is_file()}
-    images = paths["lowdose"], present.get("predose"), paths["highdose"]
-    examination = Examination.read(*images, match_predose=match_predose)
+    paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
+    predose = paths["predose"] if paths["predose"].is_file() else None
+    examination = Examination.read(paths["lowdose"], predose, paths["highdose"], match_predose=match_predose)
 
     def extra(role: str, dtype: type) -> np.ndarray | None:
-        if role not in present:
+        path = paths[role]
+        if not path.is_file():
             return None
-        return examination.slices_of(read_image(present[role]), str(present[role])).astype(dtype)
+        return examination.slices_of(read_image(path), str(path)).astype(dtype)
 
     return Subject(
         folder.name,
@@ -90,47 +99,43 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     )
 
 
-def write_simulated_cohort(
-    cohort: str | os.PathLike[str],
-    subjects: int,
-    *,
-    slices: int = 18,
-    size: int = 256,
-    seed: int = 0,
-    anatomy: Anatomy = "mixed",
-) -> Iterator[Path]:
-    """Simulate a cohort, yielding each subject's folder when it is written. The same voxels for the same seed.
+def read_parameters(folder: Path) -> dict[str, Any] | None:
+    """What a subject was simulated with; None where it was not simulated, or the file is damaged."""
+    try:
+        parameters: dict[str, Any] = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return parameters
+
+
+def split_subjects(names: Sequence[str], held_out: float, seed: int) -> tuple[list[str], list[str]]:
+    """Training and held-out subjects, at least one of each: by subject, so that no animal stands on both sides.
 
     Args:
-        cohort: created if missing; its subjects of the same name are replaced.
-        subjects, slices, size: how many subjects, slices a subject, pixels a side.
-        seed, anatomy: as in :func:`phantom.simulate`.
+        names: of the subjects.
+        held_out: share of the subjects to hold out, 0..1.
+        seed: of the draw.
+
+    Raises:
+        LIPCARError: fewer than two subjects.
     """
-    root = Path(cohort)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{root}' cannot be made: {error.strerror}.") from error
-    jobs = [(root / f"subject-{index:03d}", seed, index, slices, size, anatomy) for index in range(subjects)]
-    workers = min(os.cpu_count() or 1, subjects)
-    if workers == 1:
-        yield from map(_write_simulated, jobs)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_write_simulated, jobs)
+    if len(names) < 2:
+        raise LIPCARError(f"Training needs at least two subjects, one of them held out; found {len(names)}.")
+    count = min(max(1, round(held_out * len(names))), len(names) - 1)
+    chosen = set(np.random.default_rng(seed).permutation(len(names))[:count].tolist())
+    return (
+        [name for i, name in enumerate(names) if i not in chosen],
+        [name for i, name in enumerate(names) if i in chosen],
+    )
 
 
-def _write_simulated(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:
-    folder, seed, index, slices, size, anatomy = job
-    examination = simulate(seed, index, slices=slices, size=size, anatomy=anatomy)
-    folder.mkdir(exist_ok=True)
-    images = {}
-    for role in ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels"):
-        array = getattr(examination, role)
-        # A scanner writes integers; so do we, at a fraction of the disk space of floats.
-        image = sitk.GetImageFromArray(array.round().astype(np.uint8 if role == "labels" else np.uint16))
-        image.SetSpacing(examination.spacing)
-        images[folder / f"{role}{SUFFIX}"] = image
-    write_files(images, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
-    (folder / "parameters.json").write_text(json.dumps(examination.parameters, indent=1), encoding="utf-8")
-    return folder
+def describe_cohort(folders: Sequence[Path]) -> dict[str, Any]:
+    """For a model card: the number of subjects, and of a simulated cohort how many of each anatomy and sequence."""
+    counts: dict[str, Any] = {"subjects": len(folders)}
+    for parameters in filter(None, map(read_parameters, folders)):
+        for key in ("anatomy", "sequence"):
+            value = parameters.get(key)
+            kind = str(value.get("name") if isinstance(value, dict) else value)
+            kinds = counts.setdefault(f"simulated_{key}", {})
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return counts

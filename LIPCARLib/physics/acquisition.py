@@ -247,9 +247,10 @@ class Acquisition:
 def _number(given: Attributes, key: str) -> float | None:
     """The value of a key; None where it is missing, empty or zero."""
     value = given.get(key)
-    if isinstance(value, (list, tuple)) or (hasattr(value, "__iter__") and not isinstance(value, (str, bytes))):
-        values = list(value)
-        value = values[0] if values else None
+    if isinstance(value, str):
+        value = value.split("\\")[0].strip()
+    elif hasattr(value, "__iter__"):
+        value = next(iter(value), None)
     if value is None or value == "":
         return None
     try:

@@ -60,4 +60,5 @@ def signal_equation(
     # u^f below SATURATED: the tangent there, so that a bright vessel keeps a gradient and never gives a nan.
     slope = dose_fraction * SATURATED ** (dose_fraction - 1)
     power = inside**dose_fraction + slope * (missing - inside)
-    return equilibrium * (1 - native ** (1 - dose_fraction) * power)
+    response: Tensor = equilibrium * (1 - native ** (1 - dose_fraction) * power)
+    return response

@@ -115,7 +115,7 @@ def tofts_concentration(minutes: Any, dose: float, k_trans: Any, v_e: Any, v_p: 
         raise ValueError("tofts_concentration: v_e must be positive wherever k_trans is positive")
     since = np.maximum(np.asarray(minutes, dtype=np.float64), 0.0)
     k_ep = np.divide(k_trans, v_e, out=np.zeros(np.broadcast(k_trans, v_e).shape), where=v_e > 0.0)
-    integral = 0.0
+    integral = np.zeros(())
     for amplitude, rate in zip(WEINMANN_AMPLITUDES, WEINMANN_RATES, strict=True):
         # The difference quotient written with expm1 stays exact where k_ep meets a plasma rate.
         exponent = (k_ep - rate) * since

@@ -1,6 +1,7 @@
 """Examinations with a known truth: anatomy, random shapes, and the images that a scanner would make of them."""
 
-from .anatomy import BRAIN_TISSUES, Tissue
-from .phantom import Anatomy, simulate
+from .phantom import simulate
+from .subject import Anatomy
+from .tissues import BRAIN_TISSUES, Tissue
 
 __all__ = ["BRAIN_TISSUES", "Anatomy", "Tissue", "simulate"]

@@ -1,208 +1,29 @@
-"""The anatomy of the simulated examinations: tissues, implicit shapes, random fields, heads composed of them.
-
-Lengths are in mm in a right-handed frame with its origin in the middle of the slice: x to the right of the
-picture, y up, and w, the position along the stack, without unit (0 where a head begins to hold brain, 1
-where it ends).
-"""
+"""Heads of rats and people, and bodies of no anatomy, composed of shapes; each one drawn at random."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-FloatArray = npt.NDArray[np.floating]
-Range = tuple[float, float]
-
-
-class Tissue(IntEnum):
-    """Values of the label images."""
-
-    AIR = 0
-    SKIN = 1
-    FAT = 2
-    MUSCLE = 3
-    BONE = 4
-    MARROW = 5
-    CSF = 6
-    GREY = 7
-    WHITE = 8
-    DEEP_GREY = 9
-    VESSEL = 10
-    MUCOSA = 11
-    GLAND = 12
-    EYE = 13
-    LENS = 14
-    CHOROID = 15
-    EDEMA = 16
-    TUMOR = 17
-    TUMOR_CORE = 18
-    SHAPE = 19
-    SHAPE_ENHANCING = 20
-
-
-BRAIN_TISSUES = (Tissue.GREY, Tissue.WHITE, Tissue.DEEP_GREY)
-
-
-@dataclass(frozen=True)
-class TissueRanges:
-    """Ranges a subject's tissue is drawn from: T1 in s and T2 in ms at 3 T and 7 T, M0 relative to water,
-    k_trans in 1/min, v_e and v_p as fractions."""
-
-    t1_3: Range
-    t1_7: Range
-    t2_3: Range
-    t2_7: Range
-    m0: Range
-    k_trans: Range = (0.0, 0.0)
-    v_e: Range = (0.2, 0.2)
-    v_p: Range = (0.0, 0.0)
-
-
-_WATER = TissueRanges((3.8, 4.3), (3.8, 4.4), (500, 900), (300, 500), (0.95, 1.0))
-# Barrier intact: the plasma fraction of brain is small, and water exchanges too slowly through the capillary
-# wall for all of it to be felt; the effective values give the one to three per cent seen in vivo.
-_GREY = TissueRanges((1.4, 1.6), (1.8, 2.0), (68, 80), (48, 55), (0.80, 0.86), v_p=(0.004, 0.008))
-_TUMOR_T = ((1.8, 2.0), (2.2, 2.5), (80, 100), (60, 70))
-
-TISSUE_RANGES: dict[Tissue, TissueRanges] = {
-    Tissue.SKIN: TissueRanges(
-        (0.9, 1.1), (1.2, 1.4), (30, 40), (22, 30), (0.5, 0.7), (0.03, 0.08), (0.1, 0.2), (0.01, 0.03)
-    ),
-    Tissue.FAT: TissueRanges((0.32, 0.38), (0.42, 0.48), (65, 75), (42, 50), (0.62, 0.85), (0.004, 0.01), (0.05, 0.05)),
-    Tissue.MUSCLE: TissueRanges(
-        (1.2, 1.4), (1.6, 1.8), (32, 38), (25, 30), (0.8, 0.9), (0.08, 0.18), (0.14, 0.24), (0.01, 0.03)
-    ),
-    Tissue.BONE: TissueRanges((0.8, 1.2), (1.0, 1.4), (4, 7), (3, 6), (0.1, 0.2), v_p=(0.001, 0.003)),
-    Tissue.MARROW: TissueRanges(
-        (0.45, 0.8), (0.6, 1.0), (45, 55), (30, 40), (0.4, 0.6), (0.02, 0.05), (0.08, 0.1), (0.01, 0.03)
-    ),
-    Tissue.CSF: _WATER,
-    Tissue.GREY: _GREY,
-    Tissue.WHITE: TissueRanges((0.9, 1.15), (1.25, 1.5), (65, 75), (45, 52), (0.68, 0.74), v_p=(0.003, 0.005)),
-    Tissue.DEEP_GREY: TissueRanges((1.2, 1.4), (1.6, 1.8), (65, 72), (45, 50), (0.76, 0.82), v_p=(0.004, 0.007)),
-    # A spin echo sees flowing blood dark before the agent: a small M0 stands for the wash-out.
-    Tissue.VESSEL: TissueRanges((1.7, 2.0), (2.0, 2.3), (60, 100), (30, 50), (0.45, 0.8), v_p=(0.4, 0.6)),
-    Tissue.MUCOSA: TissueRanges(
-        (1.3, 1.6), (1.7, 2.0), (55, 75), (40, 55), (0.75, 0.9), (0.15, 0.3), (0.3, 0.45), (0.04, 0.08)
-    ),
-    Tissue.GLAND: TissueRanges(
-        (0.9, 1.3), (1.2, 1.6), (50, 70), (35, 50), (0.8, 0.9), (0.12, 0.3), (0.2, 0.35), (0.03, 0.08)
-    ),
-    Tissue.EYE: _WATER,
-    Tissue.LENS: TissueRanges((1.2, 1.5), (1.5, 1.8), (20, 30), (15, 22), (0.55, 0.7)),
-    Tissue.CHOROID: TissueRanges(
-        (1.5, 2.0), (1.9, 2.3), (90, 120), (60, 80), (0.85, 0.9), (0.2, 0.3), (0.2, 0.35), (0.06, 0.12)
-    ),
-    Tissue.EDEMA: TissueRanges((1.75, 2.1), (2.2, 2.5), (95, 130), (65, 85), (0.86, 0.92), v_p=(0.002, 0.004)),
-    Tissue.TUMOR: TissueRanges(*_TUMOR_T, (0.86, 0.94), (0.08, 0.3), (0.22, 0.42), (0.02, 0.07)),
-    Tissue.TUMOR_CORE: TissueRanges(
-        (2.0, 2.6), (2.4, 2.9), (100, 160), (70, 100), (0.9, 0.97), (0.003, 0.02), (0.2, 0.3), (0.002, 0.008)
-    ),
-    Tissue.SHAPE: TissueRanges((0.3, 3.0), (0.4, 3.5), (30, 150), (20, 100), (0.3, 1.0), v_p=(0.0, 0.006)),
-    Tissue.SHAPE_ENHANCING: TissueRanges(
-        (0.5, 2.2), (0.7, 2.5), (30, 120), (20, 90), (0.5, 1.0), (0.03, 0.3), (0.1, 0.45), (0.0, 0.1)
-    ),
-}
-# The white matter of a rat is less myelinated: close to grey on T1, as physics.md gives it.
-RAT_WHITE = TissueRanges((1.1, 1.2), (1.45, 1.6), (62, 70), (44, 48), (0.75, 0.79), v_p=(0.003, 0.005))
-
-W_KNOTS = np.linspace(-0.4, 1.2, 33)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One structure: in every slice an ellipse with angular harmonics, its profiles given at ``W_KNOTS``.
-
-    Its distance function in mm is d(x, y) ~ (q - 1 - h(theta)) / |grad q| + inset with q the elliptic
-    radius, negative inside. With a ``fold`` = (depth, thickness) in mm only the ribbon next to the surface
-    and to the walls of clefts that reach ``depth`` below it belongs to the shape: a folded cortex, folia,
-    turbinates.
-    """
-
-    tissue: Tissue
-    x: FloatArray
-    y: FloatArray
-    rx: FloatArray
-    ry: FloatArray
-    angle: float = 0.0
-    harmonics: tuple[float, ...] = ()
-    inset: float = 0.0
-    rough: float = 0.0
-    fold: Range | None = None
-    coarse_folds: bool = True
-    inside_brain: bool = False
-    gain: float = 1.0
-    uptake: float = 1.0
-
-    def ellipse(self, w: float) -> tuple[float, float, float, float]:
-        """Center and half axes in mm at position ``w``."""
-        x, y, rx, ry = (float(np.interp(w, W_KNOTS, p)) for p in (self.x, self.y, self.rx, self.ry))
-        return x, y, rx, ry
-
-    def distance(self, x: FloatArray, y: FloatArray, w: float) -> FloatArray:
-        """Signed distance in mm at points ``x``, ``y`` (same shape) of slice ``w``: first order, no folds."""
-        cx, cy, rx, ry = self.ellipse(w)
-        return ellipse_distance(x - cx, y - cy, rx, ry, self.angle, self.harmonics) + self.inset
-
-
-def ellipse_distance(
-    x: FloatArray, y: FloatArray, rx: float, ry: float, angle: float, harmonics: tuple[float, ...] = ()
-) -> FloatArray:
-    """First-order signed distance to an ellipse at the origin, negative inside; all lengths in one unit.
-
-    ``harmonics`` = (a2, b2, a3, b3, ...) adds a_n cos(n theta) + b_n sin(n theta) to the unit radius.
-    """
-    if angle:
-        c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        x, y = c * x + s * y, c * y - s * x
-    u, v = x * np.float32(1.0 / rx), y * np.float32(1.0 / ry)
-    q = np.sqrt(u * u + v * v) + np.float32(1e-4)
-    slope = np.sqrt((u * np.float32(1.0 / rx)) ** 2 + (v * np.float32(1.0 / ry)) ** 2) / q + np.float32(1e-6)
-    edge: FloatArray = q - np.float32(1.0)
-    if harmonics:
-        c1, s1 = u / q, v / q
-        cn, sn = c1, s1
-        for a, b in zip(harmonics[::2], harmonics[1::2], strict=True):
-            cn, sn = cn * c1 - sn * s1, sn * c1 + cn * s1
-            edge = edge - np.float32(a) * cn - np.float32(b) * sn
-    return edge / slope
-
-
-def _spline_along(field: npt.NDArray[np.float32], axis: int, samples: int) -> npt.NDArray[np.float32]:
-    """Cubic B-spline of the n + 3 coefficients along ``axis``, at ``samples`` places of n intervals."""
-    intervals = field.shape[axis] - 3
-    position = (np.arange(samples) + 0.5) * intervals / samples
-    first = np.minimum(position.astype(int), intervals - 1)
-    t = position - first
-    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6.0
-    shape = [1, 1, 1]
-    shape[axis] = samples
-    weights = weights.astype(np.float32).reshape(4, *shape)
-    return sum(weights[k] * np.take(field, first + k, axis) for k in range(4))
-
-
-def smooth_field(
-    rng: np.random.Generator, shape: tuple[int, int, int], extent: tuple[float, float, float], scale: float
-) -> npt.NDArray[np.float32]:
-    """Smooth random field (z, y, x) of mean 0 and variance 1: a node every ``scale`` mm of ``extent``."""
-    field = rng.standard_normal([max(1, round(e / scale)) + 3 for e in extent], dtype=np.float32)
-    # No matrix product: on two busy cores its BLAS threads cost five times all the rest (3.4 s a subject
-    # against 0.7 s). Rows are contiguous, so y, the largest step, comes last.
-    for axis in (0, 2, 1):
-        field = _spline_along(field, axis, shape[axis])
-    # The variance of a cubic B-spline sum of white noise is (151 / 315)^3 on average.
-    return field * np.float32((315.0 / 151.0) ** 1.5)
+from .shapes import W_KNOTS, Shape, like, profile, taper
+from .tissues import Range, Tissue
 
 
 @dataclass(frozen=True)
 class Head:
-    """A head as a painter needs it: ``shapes`` back to front, the ``brain`` outline (it is not painted
-    itself; cranial contents are clipped by it), the inner side of the ``skin`` (nothing but air reaches
-    through it), field of view and slab (mm in plane, range of w, mm along the stack), the spacings in mm of
-    the coarse and fine folds."""
+    """A head as a painter needs it.
+
+    Attributes:
+        shapes: back to front.
+        brain: its outline; not painted itself, but cranial contents are clipped by it.
+        skin: its inner side; nothing but air reaches through it.
+        field_of_view: mm in plane; w_range: what of the head the stack holds; slab: its length in mm.
+        fold_spacing: mm between the coarse and between the fine folds.
+        warp: scale and standard deviation in mm of the fields that bend it.
+    """
 
     shapes: tuple[Shape, ...]
     brain: Shape
@@ -212,20 +33,6 @@ class Head:
     slab: float
     fold_spacing: Range
     warp: tuple[Range, ...]
-
-
-def _profile(knots: list[float], values: list[float]) -> FloatArray:
-    """Piecewise linear profile on ``W_KNOTS``, rounded off so that no kink shows between slices."""
-    raw = np.interp(W_KNOTS, knots, values)
-    padded = np.pad(raw, 2, mode="edge")
-    return np.convolve(padded, [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
-
-
-def _taper(middle: float, half: float, power: float = 2.0) -> FloatArray:
-    """Radius factor (1 - |t|^p)^(1/p) of a body centered at ``middle`` that ends at ``middle`` +- ``half``;
-    negative outside, so that interpolation between knots ends it cleanly."""
-    t = np.abs((W_KNOTS - middle) / half) ** power
-    return np.where(t < 1.0, np.maximum(1.0 - t, 0.0) ** (1.0 / power), -0.3)
 
 
 class _Builder:
@@ -238,13 +45,13 @@ class _Builder:
     def wobble(self, order: int, size: float) -> tuple[float, ...]:
         return tuple(float(v) for v in self.rng.normal(0.0, size, 2 * (order - 1)))
 
-    def tube(self, tissue: Tissue, x: object, y: object, rx: object, ry: object, **options: object) -> Shape:
+    def tube(self, tissue: Tissue, x: ArrayLike, y: ArrayLike, rx: ArrayLike, ry: ArrayLike, **options: Any) -> Shape:
         """Appends a shape; its profiles in mm, over ``W_KNOTS`` or constant, are scaled to the subject."""
-        s = self.scale
-        x, y, rx, ry = (np.broadcast_to(np.asarray(p, dtype=np.float64) * s, W_KNOTS.shape) for p in (x, y, rx, ry))
+        profiles = [np.asarray(p, dtype=np.float64) * self.scale for p in (x, y, rx, ry)]
         options.setdefault("gain", float(np.exp(self.rng.normal(0.0, 0.05))))
         options.setdefault("uptake", float(np.exp(self.rng.normal(0.0, 0.15))))
-        shape = Shape(tissue, x, y, rx, ry, **options)  # type: ignore[arg-type]
+        cx, cy, half_x, half_y = (np.broadcast_to(p, W_KNOTS.shape) for p in profiles)
+        shape = Shape(tissue, cx, cy, half_x, half_y, **options)
         self.shapes.append(shape)
         return shape
 
@@ -260,13 +67,13 @@ class _Builder:
         power: float = 2.0,
         angle: float = 0.0,
         follow: Shape | None = None,
-        **options: object,
+        **options: Any,
     ) -> Shape:
         """A body that ends at ``w`` +- ``half``; with ``follow`` in fractions of that shape's axes."""
         r, j = self.rng, self.jitter
         rx, ry = rx * float(np.exp(r.normal(0, j))), ry * float(np.exp(r.normal(0, j)))
         x, y = x + r.normal(0, 0.5 * j) * rx, y + r.normal(0, 0.5 * j) * ry
-        taper = _taper(w, half, power)
+        ending = taper(w, half, power)
         options.setdefault("harmonics", self.wobble(4, 0.25 * j))
         angle = np.deg2rad(angle) + float(r.normal(0, 0.5 * j))
         if follow is not None:
@@ -275,12 +82,12 @@ class _Builder:
                 tissue,
                 s * (follow.x + x * follow.rx),
                 s * (follow.y + y * follow.ry),
-                s * rx * follow.rx * taper,
-                s * ry * follow.ry * taper,
+                s * rx * follow.rx * ending,
+                s * ry * follow.ry * ending,
                 angle=angle,
                 **options,
             )
-        return self.tube(tissue, x, y, rx * taper, ry * taper, angle=angle, **options)
+        return self.tube(tissue, x, y, rx * ending, ry * ending, angle=angle, **options)
 
     def pair(
         self,
@@ -293,7 +100,7 @@ class _Builder:
         half: float,
         power: float = 2.0,
         angle: float = 0.0,
-        **options: object,
+        **options: Any,
     ) -> None:
         """A body and its mirror image, each with its own jitter."""
         self.blob(tissue, x, y, rx, ry, w, half, power, angle, **options)
@@ -307,7 +114,7 @@ class _Builder:
             fascia = self.blob(Tissue.FAT, side * x, y, rx, ry, w, half, 4.0, side * angle, rough=0.3 * cleft)
             self.inner(Tissue.MUSCLE, fascia, cleft)
 
-    def inner(self, tissue: Tissue, outer: Shape, inset: float, **options: object) -> Shape:
+    def inner(self, tissue: Tissue, outer: Shape, inset: float, **options: Any) -> Shape:
         """The same outline drawn ``inset`` mm further in (times the subject's scale)."""
         shape = Shape(
             tissue,
@@ -319,7 +126,7 @@ class _Builder:
             outer.harmonics,
             outer.inset + inset * self.scale,
             **options,
-        )  # type: ignore[arg-type]
+        )
         self.shapes.append(shape)
         return shape
 
@@ -329,9 +136,9 @@ def rat_head(rng: np.random.Generator) -> Head:
     scale = float(rng.uniform(0.92, 1.08))
     b = _Builder(rng, scale, 0.12)
     k = [-0.4, -0.1, 0.1, 0.25, 0.4, 0.6, 0.8, 1.0, 1.2]
-    head_y = _profile(k, [-2.0, -1.2, -0.6, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0])
-    head_rx = _profile(k, [6.5, 8.4, 9.9, 11.2, 12.4, 13.3, 13.6, 13.6, 13.4]) * rng.uniform(0.94, 1.05)
-    head_ry = _profile(k, [7.5, 9.2, 10.4, 11.2, 11.8, 12.2, 12.2, 12.0, 11.8]) * rng.uniform(0.95, 1.05)
+    head_y = profile(k, [-2.0, -1.2, -0.6, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0])
+    head_rx = profile(k, [6.5, 8.4, 9.9, 11.2, 12.4, 13.3, 13.6, 13.6, 13.4]) * rng.uniform(0.94, 1.05)
+    head_ry = profile(k, [7.5, 9.2, 10.4, 11.2, 11.8, 12.2, 12.2, 12.0, 11.8]) * rng.uniform(0.95, 1.05)
     # b3 > 0 flattens the roof and narrows the chin, a4 < 0 squares the cheeks.
     outline = (0.02, 0.0, 0.0, float(rng.uniform(0.015, 0.05)), float(rng.uniform(-0.04, 0.0)), 0.0)
     skin = b.tube(Tissue.SKIN, 0.0, head_y, head_rx, head_ry, harmonics=outline)
@@ -339,12 +146,15 @@ def rat_head(rng: np.random.Generator) -> Head:
     b.inner(Tissue.FAT, skin, 0.5, rough=0.1)
     b.inner(Tissue.MUSCLE, skin, 0.5 + thickness, rough=0.35)
 
-    brain_y = _profile(k, [2.8, 3.2, 3.8, 4.1, 4.3, 4.4, 4.4, 4.2, 3.5]) * rng.uniform(0.95, 1.05)
-    brain_rx = _profile(k, [-1.0, 2.0, 3.6, 5.4, 6.9, 7.6, 7.5, 6.4, 4.0]) * rng.uniform(0.95, 1.04)
-    brain_ry = _profile(k, [-1.0, 1.9, 3.0, 3.9, 4.7, 5.2, 5.1, 4.4, 3.0]) * rng.uniform(0.95, 1.04)
+    brain_y = profile(k, [2.8, 3.2, 3.8, 4.1, 4.3, 4.4, 4.4, 4.2, 3.5]) * rng.uniform(0.95, 1.05)
+    brain_rx = profile(k, [-1.0, 2.0, 3.6, 5.4, 6.9, 7.6, 7.5, 6.4, 4.0]) * rng.uniform(0.95, 1.04)
+    brain_ry = profile(k, [-1.0, 1.9, 3.0, 3.9, 4.7, 5.2, 5.1, 4.4, 3.0]) * rng.uniform(0.95, 1.04)
     brain = Shape(
         Tissue.GREY,
-        *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
+        0.0 * brain_y,
+        brain_y * scale,
+        brain_rx * scale,
+        brain_ry * scale,
         harmonics=(0.02, 0.0, 0.0, float(rng.uniform(-0.05, -0.02)), *b.wobble(2, 0.01)),
     )
 
@@ -372,7 +182,7 @@ def rat_head(rng: np.random.Generator) -> Head:
     b.pair(Tissue.EYE, 7.4, 2.6, 2.7, 2.7, 0.0, 0.14, harmonics=())
     b.pair(Tissue.LENS, 7.9, 2.9, 1.6, 1.6, 0.0, 0.085, harmonics=())
 
-    b.shapes.append(_like(brain, Tissue.BONE, -float(rng.uniform(0.5, 0.75)) * scale, 0.1))
+    b.shapes.append(like(brain, Tissue.BONE, -float(rng.uniform(0.5, 0.75)) * scale, 0.1))
     b.pair(Tissue.BONE, 5.2, -2.4, 2.5, 2.1, 0.84, 0.2, 2.0)  # bulla
     b.pair(Tissue.AIR, 5.2, -2.4, 2.1, 1.7, 0.84, 0.17, 2.0)
     b.pair(Tissue.AIR, 9.6, -0.8, 3.0, 0.75, 0.86, 0.11, 4.0, 12)  # ear canal
@@ -381,9 +191,9 @@ def rat_head(rng: np.random.Generator) -> Head:
     b.pair(Tissue.VESSEL, 6.0, -0.6, 0.4, 0.55, 0.55, 0.4, 6.0)
     b.pair(Tissue.VESSEL, 8.2, 0.6, 0.45, 0.35, 0.5, 0.45, 6.0)
 
-    inside: dict[str, object] = {"follow": brain, "inside_brain": True}
-    b.shapes.append(_like(brain, Tissue.CSF, -0.12 * scale, 0.0))
-    b.shapes.append(_like(brain, Tissue.GREY, 0.12 * scale, 0.04))
+    inside: dict[str, Any] = {"follow": brain, "inside_brain": True}
+    b.shapes.append(like(brain, Tissue.CSF, -0.12 * scale, 0.0))
+    b.shapes.append(like(brain, Tissue.GREY, 0.12 * scale, 0.04))
     # corpus callosum and external capsule
     b.blob(Tissue.WHITE, 0.0, 0.12, 0.74, 0.62, 0.5, 0.42, 4.0, **inside)
     b.blob(Tissue.GREY, 0.0, -0.08, 0.70, 0.70, 0.5, 0.40, 4.0, **inside)
@@ -399,12 +209,12 @@ def rat_head(rng: np.random.Generator) -> Head:
     b.pair(Tissue.CHOROID, 0.24, 0.24, 0.03, 0.07, 0.5, 0.1, 3.0, 25, **inside)
     b.blob(Tissue.WHITE, 0.0, 0.28, 0.86, 0.6, 1.08, 0.23, 4.0, **inside)  # cerebellum
     cerebellum = b.blob(Tissue.GREY, 0.0, 0.28, 0.86, 0.6, 1.08, 0.23, 4.0, **inside)
-    b.shapes[-1] = _like(cerebellum, Tissue.GREY, 0.0, 0.05, fold=(3.0 * scale, 0.4 * scale))
+    b.shapes[-1] = like(cerebellum, Tissue.GREY, 0.0, 0.05, fold=(3.0 * scale, 0.4 * scale))
     b.blob(Tissue.CSF, 0.0, 0.95, 0.025, 0.5, 0.4, 0.45, 6.0, **inside)  # fissure between the hemispheres
     b.blob(Tissue.CSF, 0.0, 0.3, 0.05, 1.0, 0.0, 0.14, 4.0, **inside)  # and between the bulbs
     # sagittal sinus
-    sinus = [np.full_like(brain.rx, r * scale * float(rng.uniform(0.8, 1.3))) for r in (0.55, 0.33)]
-    b.shapes.append(Shape(Tissue.VESSEL, brain.x, brain.y + brain.ry + 0.05 * scale, *sinus))
+    rx, ry = (np.full_like(brain.rx, r * scale * float(rng.uniform(0.8, 1.3))) for r in (0.55, 0.33))
+    b.shapes.append(Shape(Tissue.VESSEL, brain.x, brain.y + brain.ry + 0.05 * scale, rx, ry))
 
     first = float(rng.uniform(-0.16, 0.08))
     slab = 18.0 * float(rng.uniform(0.9, 1.1))
@@ -413,30 +223,12 @@ def rat_head(rng: np.random.Generator) -> Head:
     return Head(
         tuple(b.shapes),
         brain,
-        _like(skin, Tissue.FAT, 0.45 * scale, 0.0),
+        like(skin, Tissue.FAT, 0.45 * scale, 0.0),
         field_of_view,
         w_range,
         slab,
         (1.6, 0.9),
         ((9.0, 0.45 * scale), (2.8, 0.13 * scale)),
-    )
-
-
-def _like(shape: Shape, tissue: Tissue, inset: float, rough: float, fold: Range | None = None) -> Shape:
-    """The outline of ``shape`` moved in by ``inset`` mm (out where negative), made of ``tissue``."""
-    return Shape(
-        tissue,
-        shape.x,
-        shape.y,
-        shape.rx,
-        shape.ry,
-        shape.angle,
-        shape.harmonics,
-        shape.inset + inset,
-        rough,
-        fold,
-        coarse_folds=fold is not None,
-        inside_brain=shape.inside_brain,
     )
 
 
@@ -446,23 +238,26 @@ def human_head(rng: np.random.Generator) -> Head:
     b = _Builder(rng, scale, 0.1)
     k = [-0.4, -0.15, 0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98, 1.04, 1.2]
     wide, long = rng.uniform(0.94, 1.05, 2)
-    head_rx = _profile(k, [64, 68, 71, 75, 76.5, 76, 71, 59, 45, 28, 10, -40]) * wide
-    head_ry = _profile(k, [84, 90, 93, 95, 96, 95, 89, 74, 57, 36, 14, -40]) * long
+    head_rx = profile(k, [64, 68, 71, 75, 76.5, 76, 71, 59, 45, 28, 10, -40]) * wide
+    head_ry = profile(k, [84, 90, 93, 95, 96, 95, 89, 74, 57, 36, 14, -40]) * long
     outline = (0.0, 0.0, *b.wobble(2, 0.012), float(rng.uniform(-0.03, -0.005)), 0.0)
     skin = b.tube(Tissue.SKIN, 0.0, 0.0, head_rx, head_ry, harmonics=outline)
     scalp = float(rng.uniform(4.0, 7.5))
     b.inner(Tissue.FAT, skin, 1.6, rough=0.4)
     b.inner(Tissue.MUSCLE, skin, scalp, rough=0.8)
 
-    brain_y = _profile(k, [-34, -30, -17, -3, 0, 0, 0, 0, 0, 0, 0, 0])
-    brain_rx = _profile(k, [38, 50, 58, 62, 63, 62.5, 58, 46, 32, 12, -25, -60]) * wide
-    brain_ry = _profile(k, [38, 46, 63, 79, 82, 81, 76, 61, 43, 19, -25, -60]) * long
+    brain_y = profile(k, [-34, -30, -17, -3, 0, 0, 0, 0, 0, 0, 0, 0])
+    brain_rx = profile(k, [38, 50, 58, 62, 63, 62.5, 58, 46, 32, 12, -25, -60]) * wide
+    brain_ry = profile(k, [38, 46, 63, 79, 82, 81, 76, 61, 43, 19, -25, -60]) * long
     brain = Shape(
         Tissue.GREY,
-        *(np.asarray(p) * scale for p in (0.0 * brain_y, brain_y, brain_rx, brain_ry)),
+        0.0 * brain_y,
+        brain_y * scale,
+        brain_rx * scale,
+        brain_ry * scale,
         harmonics=(0.0, 0.0, *b.wobble(2, 0.008), float(rng.uniform(-0.02, 0.01)), 0.0),
     )
-    b.shapes.append(_like(brain, Tissue.FAT, -9.0 * scale, 0.6))
+    b.shapes.append(like(brain, Tissue.FAT, -9.0 * scale, 0.6))
     b.muscles(62, 22, 8.5, 26, 0.0, 0.36, -10, 1.0)  # temporal
     b.muscles(26, -72, 20, 12, -0.2, 0.3, 18, 1.2)  # neck
     b.muscles(44, 14, 9, 14, -0.25, 0.25, 0, 1.2)  # pterygoid
@@ -481,18 +276,18 @@ def human_head(rng: np.random.Generator) -> Head:
     b.pair(Tissue.LENS, 34.5, 76, 4.6, 2.4, 0.0, 0.045, harmonics=())
     b.pair(Tissue.GLAND, 48, 66, 3.5, 8, 0.06, 0.07, 2.0, 20)  # lacrimal
 
-    b.shapes.append(_like(brain, Tissue.BONE, -7.0 * scale, 0.5))
-    b.shapes.append(_like(brain, Tissue.MARROW, -float(rng.uniform(4.6, 5.4)) * scale, 0.9))
-    b.shapes.append(_like(brain, Tissue.BONE, -2.9 * scale, 0.4))
+    b.shapes.append(like(brain, Tissue.BONE, -7.0 * scale, 0.5))
+    b.shapes.append(like(brain, Tissue.MARROW, -float(rng.uniform(4.6, 5.4)) * scale, 0.9))
+    b.shapes.append(like(brain, Tissue.BONE, -2.9 * scale, 0.4))
     b.pair(Tissue.AIR, 56, -22, 9, 14, -0.12, 0.2, 2.0, 15, rough=1.5)  # mastoid cells
     b.blob(Tissue.AIR, 0, 78, 17, 6, 0.16, 0.12, 3.0)  # frontal sinus
     b.pair(Tissue.VESSEL, 46, -50, 5, 10, -0.02, 0.07, 3.0, 25)  # transverse and sigmoid sinus
-    b.shapes.append(_like(brain, Tissue.CSF, -float(rng.uniform(0.4, 1.6)) * scale, 0.4))
-    inside: dict[str, object] = {"inside_brain": True}
-    b.shapes.append(_like(brain, Tissue.WHITE, 0.8 * scale, 0.3))
+    b.shapes.append(like(brain, Tissue.CSF, -float(rng.uniform(0.4, 1.6)) * scale, 0.4))
+    inside: dict[str, Any] = {"inside_brain": True}
+    b.shapes.append(like(brain, Tissue.WHITE, 0.8 * scale, 0.3))
     depth, ribbon = float(rng.uniform(17, 28)) * scale, float(rng.uniform(2.6, 3.4)) * scale
-    b.shapes.append(_like(brain, Tissue.GREY, 0.8 * scale, 0.3, (depth, ribbon)))
-    b.shapes.append(_like(brain, Tissue.CSF, 0.8 * scale, 0.1, (depth * 0.9, float(rng.uniform(0.35, 0.9)) * scale)))
+    b.shapes.append(like(brain, Tissue.GREY, 0.8 * scale, 0.3, (depth, ribbon)))
+    b.shapes.append(like(brain, Tissue.CSF, 0.8 * scale, 0.1, (depth * 0.9, float(rng.uniform(0.35, 0.9)) * scale)))
     # above it the falx divides the brain in front and behind the callosum, further up all along
     top = W_KNOTS > 0.33
     gap = np.where(top, np.interp(W_KNOTS, [0.3, 0.45, 0.62, 0.7], [32.0, 30.0, 26.0, -60.0]), 34.0)
@@ -541,7 +336,7 @@ def human_head(rng: np.random.Generator) -> Head:
     return Head(
         tuple(b.shapes),
         brain,
-        _like(skin, Tissue.FAT, 1.5 * scale, 0.0),
+        like(skin, Tissue.FAT, 1.5 * scale, 0.0),
         256.0 * float(rng.uniform(0.86, 1.02)),
         (first, first + length),
         slab,
@@ -553,7 +348,8 @@ def human_head(rng: np.random.Generator) -> Head:
 def random_shapes(rng: np.random.Generator) -> Head:
     """No anatomy at all: bodies within bodies, a third of them enhancing; teaches a network to stay local."""
     b = _Builder(rng, 1.0, 0.25)
-    outer = body = b.blob(Tissue.SHAPE, 0.0, 0.0, *rng.uniform(7.0, 11.0, 2), 0.5, float(rng.uniform(0.7, 1.5)), 3.0)
+    rx, ry = rng.uniform(7.0, 11.0, 2)
+    outer = body = b.blob(Tissue.SHAPE, 0.0, 0.0, rx, ry, 0.5, float(rng.uniform(0.7, 1.5)), 3.0)
     for _ in range(int(rng.integers(1, 4))):
         tissue = Tissue.SHAPE_ENHANCING if rng.random() < 0.12 else Tissue.SHAPE
         outer = b.inner(

@@ -1,4 +1,4 @@
-"""The slice views of the application: which slice is on screen, and images side by side."""
+"""The views of the application: what is on screen, a result in them, images side by side, charts and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import slicer
 
-from .mrml import VolumeNode, slice_at, slice_center, slice_normal
+from .geometry import slice_at, slice_center, slice_normal
+from .services import VolumeNode
 
 LAYOUT = 57300
 """Number of the first layout; those for c columns of n images are 10 c + n more. Slicer's own are below a thousand."""
@@ -19,54 +20,72 @@ GROUP = 57310
 """Views of one group are linked with each other and with no others."""
 
 
-def slice_on_screen(volume: VolumeNode, slice_axis: int) -> int:
-    """Number, from 0, of the slice at the middle of the view whose plane is nearest to that of the volume's slices.
+class SlicerViews:
+    """The views of the main window; without one, as in an automated test, what is shown goes nowhere."""
 
-    Without a view, as in an application without a main window, it is the middle slice.
-    """
-    manager = slicer.app.layoutManager()
-    normal = slice_normal(volume, slice_axis)
-    best, point = -1.0, slice_center(volume, slice_axis, volume.GetImageData().GetDimensions()[slice_axis] // 2)
-    for name in manager.sliceViewNames() if manager else ():
-        widget = manager.sliceWidget(name)
-        if not widget.isVisible():
-            continue
-        matrix = widget.mrmlSliceNode().GetSliceToRAS()
-        alignment = abs(sum(matrix.GetElement(row, 2) * normal[row] for row in range(3)))
-        if alignment > best + 1e-6:
-            best, point = alignment, [matrix.GetElement(row, 3) for row in range(3)]
-    return slice_at(volume, point, slice_axis)
+    def slice_on_screen(self, volume: VolumeNode, slice_axis: int) -> int:
+        """Number, from 0, of the slice at the middle of the view whose plane is nearest to that of the volume's slices.
 
+        Without a view, as in an application without a main window, it is the middle slice.
+        """
+        manager = slicer.app.layoutManager()
+        normal = slice_normal(volume, slice_axis)
+        best, point = -1.0, slice_center(volume, slice_axis, volume.GetImageData().GetDimensions()[slice_axis] // 2)
+        for name in manager.sliceViewNames() if manager else ():
+            widget = manager.sliceWidget(name)
+            if not widget.isVisible():
+                continue
+            matrix = widget.mrmlSliceNode().GetSliceToRAS()
+            alignment = abs(sum(matrix.GetElement(row, 2) * normal[row] for row in range(3)))
+            if alignment > best + 1e-6:
+                best, point = alignment, [matrix.GetElement(row, 3) for row in range(3)]
+        return slice_at(volume, point, slice_axis)
 
-def show_side_by_side(images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
-    """A slice view for each (label, image), linked, in the plane of the slices of `volume`, at the slice on screen."""
-    center = slice_center(volume, slice_axis, slice_on_screen(volume, slice_axis))
-    normal = [abs(value) for value in slice_normal(volume, slice_axis)]
-    orientation = ("Sagittal", "Coronal", "Axial")[normal.index(max(normal))]
-    manager = slicer.app.layoutManager()
-    layout = manager.layoutLogic().GetLayoutNode()
-    columns = columns_for(len(images), manager.viewport().width)
-    number = LAYOUT + 10 * columns + len(images)
-    if not layout.IsLayoutDescription(number):
-        layout.AddLayoutDescription(number, layout_of(len(images), columns))
-    layout.SetViewArrangement(number)
-    widgets: list[Any] = [manager.sliceWidget(TAG.format(index + 1)) for index in range(len(images))]
-    for widget, (label, image) in zip(widgets, images, strict=True):
-        widget.setViewLabel(label)
-        composite, slice_node = widget.mrmlSliceCompositeNode(), widget.mrmlSliceNode()
-        composite.SetLinkedControl(False)  # until all are set up: what is set for one shall stay with it
-        composite.SetBackgroundVolumeID(image.GetID())
-        composite.SetForegroundVolumeID(None)
-        slice_node.SetViewGroup(GROUP)
-        slice_node.SetOrientation(orientation)
-        slice_node.RotateToVolumePlane(volume)
-    slicer.app.processEvents()  # a new view's slider sets the offset to its own start, once it is shown
-    for widget in widgets:
-        widget.fitSliceToBackground()
-        widget.mrmlSliceNode().JumpSliceByOffsetting(*center)
-    for widget in widgets:
-        widget.mrmlSliceCompositeNode().SetLinkedControl(True)
-        widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)
+    def show_side_by_side(self, images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
+        """Linked slice views of each (label, image) in the plane of the slices of `volume`, at the slice on screen."""
+        center = slice_center(volume, slice_axis, self.slice_on_screen(volume, slice_axis))
+        normal = [abs(value) for value in slice_normal(volume, slice_axis)]
+        orientation = ("Sagittal", "Coronal", "Axial")[normal.index(max(normal))]
+        manager = slicer.app.layoutManager()
+        layout = manager.layoutLogic().GetLayoutNode()
+        columns = columns_for(len(images), manager.viewport().width)
+        number = LAYOUT + 10 * columns + len(images)
+        if not layout.IsLayoutDescription(number):
+            layout.AddLayoutDescription(number, layout_of(len(images), columns))
+        layout.SetViewArrangement(number)
+        widgets: list[Any] = [manager.sliceWidget(TAG.format(index + 1)) for index in range(len(images))]
+        for widget, (label, image) in zip(widgets, images, strict=True):
+            widget.setViewLabel(label)
+            composite, slice_node = widget.mrmlSliceCompositeNode(), widget.mrmlSliceNode()
+            composite.SetLinkedControl(False)  # until all are set up: what is set for one shall stay with it
+            composite.SetBackgroundVolumeID(image.GetID())
+            composite.SetForegroundVolumeID(None)
+            slice_node.SetViewGroup(GROUP)
+            slice_node.SetOrientation(orientation)
+            slice_node.RotateToVolumePlane(volume)
+        slicer.app.processEvents()  # a new view's slider sets the offset to its own start, once it is shown
+        for widget in widgets:
+            widget.fitSliceToBackground()
+            widget.mrmlSliceNode().JumpSliceByOffsetting(*center)
+        for widget in widgets:
+            widget.mrmlSliceCompositeNode().SetLinkedControl(True)
+            widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)
+
+    def show(self, background: VolumeNode, foreground: VolumeNode | None = None) -> None:
+        """In all slice views, the foreground opaque over the background."""
+        if slicer.app.layoutManager() is None:
+            return
+        opacity = {} if foreground is None else {"foregroundOpacity": 1.0}
+        slicer.util.setSliceViewerLayers(background=background, foreground=foreground, **opacity)
+
+    def show_chart(self, chart: Any) -> None:
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def show_table(self, table: Any) -> None:
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpTableView)
+        selection = slicer.app.applicationLogic().GetSelectionNode()
+        selection.SetActiveTableID(table.GetID())
+        slicer.app.applicationLogic().PropagateTableSelection()
 
 
 def columns_for(count: int, width: int) -> int:

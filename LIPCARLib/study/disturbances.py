@@ -67,9 +67,9 @@ class Disturbance:
         e = subject.examination
         if e.predose is None:
             raise LIPCARError(f"'{subject.name}' has no pre-dose image to disturb.")
-        low, pre, high, clean = e.lowdose, e.predose, e.highdose, subject.clean_highdose
+        low, pre, high, clean = e.lowdose, e.predose, subject.highdose, subject.clean_highdose
+        rng = np.random.default_rng([self.seed, *subject.name.encode()])
         if self.kind == "noise":
-            rng = np.random.default_rng([self.seed, *subject.name.encode()])
             low, pre = (_with_noise(image, self.level * e.scale, rng) for image in (low, pre))
         elif self.kind == "shift":
             pre = move(pre, (self.level, self.level))
@@ -77,27 +77,46 @@ class Disturbance:
             gain = np.float32(self.level)
             low, high, clean = low * gain, high * gain, None if clean is None else clean * gain
         elif self.kind == "dose":
-            rng = np.random.default_rng([self.seed, *subject.name.encode()])
-            k = np.float32(self.level)
-            lost = max(0.0, 1 - float(k**2 + (1 - k) ** 2)) ** 0.5 * e.noise
-            low = np.maximum(pre + k * (low - pre), 0) + (rng.normal(0, lost, low.shape) if lost else 0)
-            low = np.abs(low).astype(np.float32)
+            low = _with_other_dose(low, pre, self.level, e.noise, rng)
         elif self.kind == "scanner":
             low, pre, high = (_on_other_scanner(image, self.level) for image in (low, pre, high))
             clean = None if clean is None else _on_other_scanner(clean, self.level)
         elif self.level:
-            pre = stranger().examination.predose
-            if pre is None or pre.shape != low.shape:
-                raise LIPCARError(f"No other subject has a pre-dose image on the grid of '{subject.name}'.")
-        images = [e.to_image(image) for image in (low, pre, high)]
-        disturbed = Examination.from_images(*images, slice_axis=e.slice_axis, match_predose=match_predose)
+            pre = _predose_of(stranger(), subject)
+        disturbed = Examination.from_images(
+            e.to_image(low),
+            e.to_image(pre),
+            e.to_image(high),
+            slice_axis=e.slice_axis,
+            match_predose=match_predose,
+        )
         return replace(subject, examination=disturbed, clean_highdose=clean)
+
+
+def _with_other_dose(
+    lowdose: np.ndarray, predose: np.ndarray, level: float, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The low-dose image as linear in the dose; where the dose falls, the noise that this takes away is added again."""
+    k = np.float32(level)
+    lost = max(0.0, 1 - float(k**2 + (1 - k) ** 2)) ** 0.5 * noise
+    changed: np.ndarray = np.maximum(predose + k * (lowdose - predose), 0)
+    if lost:
+        changed = np.abs(changed + rng.normal(0, lost, lowdose.shape))
+    return np.asarray(changed, np.float32)
+
+
+def _predose_of(stranger: Subject, subject: Subject) -> np.ndarray:
+    predose = stranger.examination.predose
+    if predose is None or predose.shape != subject.examination.lowdose.shape:
+        raise LIPCARError(f"No other subject has a pre-dose image on the grid of '{subject.name}'.")
+    return predose
 
 
 def _with_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Magnitude of the image with complex Gaussian noise on top."""
-    real, imaginary = rng.normal(0, sigma, (2, *image.shape)).astype(np.float32) if sigma else (0.0, 0.0)
-    return np.hypot(image + real, imaginary)
+    real, imaginary = rng.normal(0, sigma, (2, *image.shape)).astype(np.float32)
+    magnitude: np.ndarray = np.hypot(image + real, imaginary)
+    return magnitude
 
 
 def _on_other_scanner(volume: np.ndarray, level: float) -> np.ndarray:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .experiment import SCORES, LesionScore, Score
+from .lesion_scores import LESION_SCORES, LesionScore
+from .slice_scores import SCORES, Score
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+INTERVALS = (
+    f"{CONFIDENCE:.0%} BCa bootstrap intervals of {RESAMPLES} samples drawn by subject, their level widened for the "
+    "number of subjects; none for a single subject"
+)
 BETTER = {"ssim": 1, "psnr": 1, "rmse": -1}
 """The sign of a better score."""
+
+BySlice = dict[tuple[str, int], float]
+"""A number for each (subject, slice)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over all slices, and the interval that it lies in if the subjects are drawn again."""
+    """A mean over all slices, and the interval that it lies in if the subjects are drawn again.
+
+    Attributes:
+        mean: over all slices.
+        low, high: of the interval; both None where a single subject says nothing about others.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -44,87 +58,124 @@ class Comparison:
     slices: int
     value: Estimate
     deviation: float
-    difference: Estimate | None
-    improved: float | None
-    worst: float | None
+    difference: Estimate | None = None
+    improved: float | None = None
+    worst: float | None = None
 
 
 def compare(
     scores: Sequence[Score], region: str, reference: str, baseline: str | None = None, seed: int = 0
 ) -> list[Comparison]:
-    """Every method's scores in one region against one reference.
-
-    Intervals are percentiles of the means of RESAMPLES bootstrap samples, drawn by subject, because the slices of a
-    subject are no independent observations.
+    """Every method's scores in one region against one reference, with intervals as :func:`mean_by_subject` has them.
 
     Args:
         scores: of all subjects.
-        region, reference: of `experiment.REGIONS` and `experiment.REFERENCES`.
+        region, reference: of `slice_scores.REGIONS` and `slice_scores.REFERENCES`.
         baseline: the method that the others are compared with.
         seed: of the bootstrap; the same numbers for the same seed.
 
     Returns:
-        In the order in which methods first occur, and for each in the order of `experiment.SCORES`.
+        In the order in which methods first occur, and for each in the order of `slice_scores.SCORES`.
     """
     rows = [row for row in scores if (row.region, row.reference) == (region, reference)]
     found = []
     for method in dict.fromkeys(row.method for row in rows):
         for score in SCORES:
             values = _by_slice(rows, method, score)
-            if not values:
-                continue
-            numbers = np.array(list(values.values()))
-            difference = improved = worst = None
-            others = {} if baseline is None or method == baseline else _by_slice(rows, baseline, score)
-            common = [key for key in values if key in others]
-            if common:
-                gains = {key: values[key] - others[key] for key in common}
-                difference = bootstrap(gains, seed)
-                signed = BETTER[score] * np.array(list(gains.values()))
-                improved, worst = float((signed > 0).mean()), float(max(0.0, -signed.min()))
-            found.append(
-                Comparison(
-                    method,
-                    score,
-                    len({subject for subject, _ in values}),
-                    len(values),
-                    bootstrap(values, seed),
-                    float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0,
-                    difference,
-                    improved,
-                    worst,
-                )
-            )
+            others = {} if baseline in (None, method) else _by_slice(rows, str(baseline), score)
+            if values:
+                found.append(_comparison(method, score, values, others, seed))
     return found
 
 
-def bootstrap(values: dict[tuple[str, int], float], seed: int = 0) -> Estimate:
-    """Mean of values by (subject, slice), with its bootstrap interval by subject."""
+def compare_lesions(lesions: Sequence[LesionScore], seed: int = 0) -> dict[str, dict[str, Estimate]]:
+    """By method and score of LESION_SCORES, the mean over the subjects that have it."""
+    table: dict[str, dict[str, Estimate]] = {}
+    for method in dict.fromkeys(row.method for row in lesions):
+        for score in LESION_SCORES:
+            values = {(row.subject, 0): getattr(row, score) for row in lesions if row.method == method}
+            values = {key: value for key, value in values.items() if value is not None}
+            if values:
+                table.setdefault(method, {})[score] = mean_by_subject(values, seed)
+    return table
+
+
+def mean_by_subject(values: Mapping[tuple[str, int], float], seed: int = 0) -> Estimate:
+    """Mean of values by (subject, slice), with its bootstrap interval by subject.
+
+    The slices of a subject are no independent observations, so whole subjects are drawn, with all their slices. The
+    interval is Efron's bias-corrected and accelerated one (BCa, `scipy.stats.bootstrap`) at a level that makes up for
+    few subjects (Hesterberg, The American Statistician 69, 2015): of normal values, it is about as wide as Student's.
+
+    Args:
+        values: at least one.
+        seed: the same interval for the same seed.
+
+    Returns:
+        No interval for a single subject; the mean itself where all subjects have the same mean.
+    """
     subjects = sorted({subject for subject, _ in values})
     place = {subject: index for index, subject in enumerate(subjects)}
     sums, counts = np.zeros(len(subjects)), np.zeros(len(subjects))
     for (subject, _), value in values.items():
         sums[place[subject]] += value
         counts[place[subject]] += 1
-    drawn = np.random.default_rng(seed).integers(len(subjects), size=(RESAMPLES, len(subjects)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(sums.sum() / counts.sum()), float(low), float(high))
+    mean = float(_weighted_mean(sums, counts))
+    if len(subjects) == 1:
+        return Estimate(mean, None, None)
+    if np.allclose(sums / counts, mean, rtol=1e-12, atol=0):  # nothing to draw from; BCa does not exist
+        return Estimate(mean, mean, mean)
+    return Estimate(mean, *_bca_interval(sums, counts, seed))
 
 
-def compare_lesions(lesions: Sequence[LesionScore], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """By method and score ("contrast_to_noise", ...), the mean over the subjects that have it."""
-    table: dict[str, dict[str, Estimate]] = {}
-    for method in dict.fromkeys(row.method for row in lesions):
-        for score in ("contrast_to_noise", "lesion_to_brain", "false_enhancement"):
-            values = {(row.subject, 0): getattr(row, score) for row in lesions if row.method == method}
-            values = {key: value for key, value in values.items() if value is not None}
-            if values:
-                table.setdefault(method, {})[score] = bootstrap(values, seed)
-    return table
+def _bca_interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[float, float]:
+    # Here and not above: it takes a second to import, and who only wants the metrics of one run need not wait.
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (sums, counts),
+        _weighted_mean,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=1 - 2 * _tail(len(sums)),
+        method="BCa",
+        random_state=np.random.default_rng(seed),
+    )
+    interval = found.confidence_interval
+    return float(interval.low), float(interval.high)
 
 
-def _by_slice(rows: Sequence[Score], method: str, score: str) -> dict[tuple[str, int], float]:
+def _tail(subjects: int) -> float:
+    """The share to leave out on each side: Student's, and for the 1/n of the bootstrap's variance; one sample at least.
+
+    A bootstrap sample of n values varies by (n - 1) / n as much as the values do, and its quantiles are the normal
+    distribution's where Student's are right.
+    """
+    from scipy.stats import norm, t
+
+    reach = math.sqrt(subjects / (subjects - 1)) * t.ppf((1 + CONFIDENCE) / 2, subjects - 1)
+    return max(float(norm.cdf(-reach)), 1 / RESAMPLES)
+
+
+def _weighted_mean(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
+    mean: np.ndarray = sums.sum(axis) / counts.sum(axis)
+    return mean
+
+
+def _comparison(method: str, score: str, values: BySlice, others: BySlice, seed: int) -> Comparison:
+    numbers = np.array(list(values.values()))
+    subjects = len({subject for subject, _ in values})
+    deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0
+    row = method, score, subjects, len(values), mean_by_subject(values, seed), deviation
+    gains = {key: value - others[key] for key, value in values.items() if key in others}
+    if not gains:
+        return Comparison(*row)
+    signed = BETTER[score] * np.array(list(gains.values()))
+    improved, worst = float((signed > 0).mean()), float(max(0.0, -signed.min()))
+    return Comparison(*row, mean_by_subject(gains, seed), improved, worst)
+
+
+def _by_slice(rows: Sequence[Score], method: str, score: str) -> BySlice:
     values = {(row.subject, row.slice): getattr(row, score) for row in rows if row.method == method}
     return {key: value for key, value in values.items() if value is not None}

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from LIPCARLib.imaging.examination import Examination
-from LIPCARLib.imaging.registration import gain_ratio, shift_between
+from LIPCARLib.imaging import Examination
+from LIPCARLib.imaging.gain import gain_ratio
+from LIPCARLib.imaging.registration import shift_between
 from LIPCARLib.inverse.model import Model, load_model
 from LIPCARLib.learning.cohort import Subject, read_subject
-from LIPCARLib.simulation.phantom import Tissue
+from LIPCARLib.simulation import Tissue
 
 GAIN = np.float32(1.125)
 

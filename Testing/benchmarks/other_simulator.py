@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from LIPCARLib.physics.signal_model import spin_echo
-from LIPCARLib.simulation.anatomy import Tissue
+from LIPCARLib.simulation import Tissue
 
 SIZE, SLICES = 256, 4
 SCALE = 1000.0

@@ -24,9 +24,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from LIPCARLib.imaging import Examination
+from LIPCARLib.imaging.gain import gain_ratio
 from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse import complete, load_model, reconstruct
-from LIPCARLib.inverse.anchor import anchor, denoised_pair
+from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve
 
 LAWS = {
@@ -40,7 +41,7 @@ NATIVE_TIMES = (0.8, 2.0)
 SHIFT = 0.3
 """Pixels that the pre-dose image lies off, along a random direction."""
 FILLED = 0.9
-"""Share of its headroom that the full dose fills at most: tissue that rises higher than its T10 allows has a longer one."""
+"""Share of its headroom that the full dose fills at most: what rises higher than its T10 allows has a longer one."""
 LEAST_RATE = 0.1
 """R10 in 1/s of what is dark before the agent, at least."""
 BODY, ENHANCING = 0.1, 0.15
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=5, help="of each examination, evenly spaced (default 5)")
     parser.add_argument("--fraction", type=float, default=0.2, help="low dose over full dose (default 0.2)")
     parser.add_argument("--noise", type=float, default=0.015, help="in units of the bright end (default 0.015)")
+    parser.add_argument("--settled", action="store_true", help="the gain between the images is settled first")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -98,6 +100,8 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
             step = count / min(arguments.slices, count)
             chosen = (np.arange(min(arguments.slices, count)) * step + step / 2).astype(int)
             predose, highdose = (image[chosen].astype(np.float64) for image in images)
+            if arguments.settled:
+                highdose /= gain_ratio(predose, highdose) or 1.0
             for index, law in enumerate(LAWS):
                 rng = np.random.default_rng((arguments.seed, index))
                 yield simulated(before.stem, law, predose, highdose, arguments.fraction, arguments.noise, rng)
@@ -119,7 +123,9 @@ def simulated(
     )
     full = torch.maximum(headroom(before, LAWS[law], times), after / FILLED)
     native = 1 / signal_curve(LAWS[law]).rate(before / full).clamp_min(LEAST_RATE).numpy()
-    low = bright * lowdose_of(after, before, full, fraction, LAWS[law]).numpy()
+    risen = lowdose_of(after, before, full, fraction, LAWS[law])
+    # What darkened did so between the two acquisitions: of a third one in between no one knows more than its share.
+    low = bright * torch.where(after > before, risen, torch.lerp(before, after, fraction)).numpy()
     angle = rng.uniform(0, 2 * np.pi)
     moved = ndimage.shift(predose, (0, SHIFT * np.sin(angle), SHIFT * np.cos(angle)), order=3).clip(0)
     shown = (predose > 0) | (highdose > 0)  # a head without its skull has no noise around it
@@ -145,17 +151,15 @@ def physics(case: Case, fraction: float) -> dict[str, np.ndarray]:
     """The methods that need no network, in intensity units."""
     found, scale = case.examination, case.examination.scale
     lowdose, predose = (tensor(image / scale) for image in (found.lowdose, found.aligned_predose(slice(None))))
-    sigma = found.noise / scale
-    before, after = denoised_pair(lowdose, predose, sigma)
+    before, after = denoised_pair(lowdose, predose, noise_between(lowdose, predose))
+    law = LAWS[case.law]
     answers = {
         "low dose as it is": lowdose,
         "linear in the dose": predose + (lowdose - predose) / fraction,
         "linear in the dose, denoised": before + (after - before) / fraction,
-        "closed form, not told": anchor(lowdose, predose, sigma, fraction, Acquisition.assumed()).highdose,
-        "closed form, told": anchor(lowdose, predose, sigma, fraction, LAWS[case.law]).highdose,
-        "closed form, told T10 too": anchor(
-            lowdose, predose, sigma, fraction, LAWS[case.law], tensor(case.native)
-        ).highdose,
+        "closed form, not told": anchor(lowdose, predose, fraction, Acquisition.assumed()).highdose,
+        "closed form, told": anchor(lowdose, predose, fraction, law).highdose,
+        "closed form, told T10 too": anchor(lowdose, predose, fraction, law, tensor(case.native)).highdose,
     }
     return {name: scale * answer[:, 0].clamp_min(0).numpy() for name, answer in answers.items()}
 

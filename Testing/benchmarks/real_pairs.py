@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from LIPCARLib.imaging.images import read_image
+from LIPCARLib.imaging import read_image
 from LIPCARLib.imaging.intensity import foreground_scale
-from LIPCARLib.simulation.anatomy import Tissue
+from LIPCARLib.simulation import Tissue
 
 FRACTIONS = (0.15, 0.2, 0.3)
 NOISES = (0.005, 0.02)

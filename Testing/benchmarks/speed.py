@@ -17,12 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.inverse.alpha import ALPHA
 from LIPCARLib.inverse.devices import choose_device, describe
 from LIPCARLib.inverse.manifest import default_model
 from LIPCARLib.inverse.model import Model, load_model
-from LIPCARLib.inverse.reconstruction import ALPHA, complete, reconstruct, with_noise_floor
+from LIPCARLib.inverse.operators import with_noise_floor
+from LIPCARLib.inverse.reconstruction import complete, reconstruct
 from LIPCARLib.inverse.regularizers import GenTV
-from LIPCARLib.simulation.phantom import simulate
+from LIPCARLib.simulation import simulate
 
 
 def examination(slices: int) -> Examination:

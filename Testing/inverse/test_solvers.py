@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from LIPCARLib.inverse.evidence import scale_weights
 from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.inverse.regularizers import GenTV
-from LIPCARLib.inverse.solvers import Objective, Solver, Step, adam, proximal
+from LIPCARLib.inverse.solvers import BarzilaiBorwein, Objective, Solver, Step, Stop, adam, proximal
 
 MakeNetwork = Callable[..., VNet]
 Operator = Callable[[Tensor, Tensor | None], Tensor]
@@ -102,7 +103,7 @@ def test_both_solvers_reach_the_minimizer_of_a_linear_problem(factor: float, alp
     assert (expected == 0).any()
     assert (objective.value(reference.clamp(min=0)) > 2 * best).all()
 
-    by_proximal = run(proximal(objective, reference, 30, tolerance=0.0, inner_iterations=200))[-1]
+    by_proximal = run(proximal(objective, reference, Stop(30, 0.0), inner_iterations=200))[-1]
     assert (by_proximal.x - expected).square().mean().sqrt() < 1e-3
     torch.testing.assert_close(by_proximal.objective, best, rtol=1e-3, atol=0)
 
@@ -151,7 +152,7 @@ def test_adam_counts_and_finishes_with_its_steps() -> None:
 
 
 def proximal_steps(objective: Objective) -> Solver:
-    return proximal(objective, objective.regularizer.reference, 8)
+    return proximal(objective, objective.regularizer.reference, Stop(8))
 
 
 def adam_steps(objective: Objective) -> Solver:
@@ -248,7 +249,7 @@ def test_closing_early_stops_the_work(solve: Callable[[Objective], Solver], obje
 
 
 def test_proximal_never_rises_on_a_nonconvex_problem(objective: Objective) -> None:
-    values = torch.stack([s.objective for s in proximal(objective, images(3, seed=7), 20, 0.0)])
+    values = torch.stack([s.objective for s in proximal(objective, images(3, seed=7), Stop(20, 0.0))])
     assert (values.diff(dim=0) <= 0).all()
     assert (values[-1] < 0.5 * values[0]).all()
 
@@ -259,7 +260,7 @@ def test_proximal_finds_its_step_length(factor: float) -> None:
     lowdose, reference = images(2), images(2, seed=1)
     alpha = 6e-3 * factor**2
     objective = Objective(linear(factor), lowdose * factor, GenTV(reference), alpha)
-    steps = run(proximal(objective, reference, 20, 0.0, 100))
+    steps = run(proximal(objective, reference, Stop(20, 0.0), inner_iterations=100))
     values = torch.stack([s.objective for s in steps])
     best = objective.value(GenTV(reference).prox(lowdose, 6e-3, 0.0, 1000))
     assert (values.diff(dim=0) <= 0).all()
@@ -267,14 +268,14 @@ def test_proximal_finds_its_step_length(factor: float) -> None:
 
 
 def test_proximal_beats_adam_on_few_evaluations(objective: Objective) -> None:
-    ours = run(proximal(objective, objective.regularizer.reference, 10, 0.0))[-1]
+    ours = run(proximal(objective, objective.regularizer.reference, Stop(10, 0.0)))[-1]
     adams = run(adam(objective, objective.regularizer.reference, 10))[-1]
     assert (ours.objective < adams.objective).all()
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_proximal_keeps_to_the_limit(limit: int, objective: Objective) -> None:
-    steps = run(proximal(objective, objective.regularizer.reference, limit, tolerance=0.0))
+    steps = run(proximal(objective, objective.regularizer.reference, Stop(limit, 0.0)))
     assert [s.network_evaluations.tolist() for s in steps] == [[k] * 3 for k in range(1, limit + 1)]
     assert steps[-1].finished.all()
     assert not any(s.finished.any() for s in steps[:-1])
@@ -286,7 +287,7 @@ def test_proximal_stops_each_slice_when_it_has_settled() -> None:
     objective = Objective(linear(0.5), lowdose, GenTV(reference), 0.02)
     start = reference.clone()
     start[0] = GenTV(reference).prox(lowdose / 0.5, 0.02 / 0.25, 0.0, 1500)[0]
-    steps = run(proximal(objective, start, 40, tolerance=1e-3, inner_iterations=200))
+    steps = run(proximal(objective, start, Stop(40, 1e-3), inner_iterations=200))
     last = steps[-1]
     assert last.finished.all()
     assert last.network_evaluations[0] == 2
@@ -299,16 +300,102 @@ def test_proximal_stops_each_slice_when_it_has_settled() -> None:
 
 
 def test_a_looser_tolerance_stops_sooner(objective: Objective) -> None:
-    spent = [
-        run(proximal(objective, objective.regularizer.reference, 15, tolerance))[-1].network_evaluations.sum().item()
-        for tolerance in (0.3, 3e-2, 0.0)
-    ]
+    start = objective.regularizer.reference
+    last = [run(proximal(objective, start, Stop(15, tolerance)))[-1] for tolerance in (0.3, 3e-2, 0.0)]
+    spent = [step.network_evaluations.sum().item() for step in last]
     assert spent[0] < spent[1] < spent[2] == 45
 
 
 def test_an_empty_slice_stays_empty() -> None:
     nothing = torch.zeros(1, 1, 8, 8)
     objective = Objective(linear(1.0), nothing, GenTV(nothing), 6e-3)
-    steps = run(proximal(objective, nothing, 10))
+    steps = run(proximal(objective, nothing, Stop(10)))
     assert len(steps) == 2
     assert torch.equal(steps[-1].x, nothing)
+
+
+# Constraint and weights
+
+
+def blur(x: Tensor, predose: Tensor | None = None) -> Tensor:
+    return 0.3 * x + 0.1 * torch.roll(x, 1, -1)
+
+
+def misjudged(**kwargs: Tensor) -> tuple[Objective, Tensor, Tensor]:
+    torch.manual_seed(5)
+    truth = torch.zeros(2, 1, 48, 48)
+    truth[..., 12:36, 12:36] = 0.6
+    xbar = truth.clone()
+    xbar[..., 16:30, 16:30] += 0.2  # what the prior got wrong
+    lowdose = blur(truth) + 0.02 * torch.randn_like(truth)
+    support = truth > 0
+    return Objective(blur, lowdose, GenTV(xbar, support), 0.01, **kwargs), xbar, truth
+
+
+def test_off_the_support_nothing_moves() -> None:
+    objective, xbar, _ = misjudged()
+    *_, last = proximal(objective, xbar, Stop(20))
+    support = objective.regularizer.support
+    assert torch.equal(last.x[~support], xbar[~support])
+    assert (last.x - xbar)[support].abs().max() > 0.05
+
+
+def test_weighted_data_term_has_the_right_gradient() -> None:
+    weight = scale_weights(48, 48, torch.device("cpu"), 1.1).repeat(2, 1, 1, 1)
+    local = torch.rand(2, 1, 48, 48)
+    objective, xbar, _ = misjudged(weight=weight, local_weight=local)
+    objective.lowdose, objective.weight = objective.lowdose.double(), weight.double()
+    objective.local_weight = local.double()
+    x = (xbar + 0.1).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.data_fidelity(x).sum(), x)
+    direction = torch.randn_like(x)
+    step = 1e-5
+    with torch.no_grad():
+        upper, lower = objective.data_fidelity(x + step * direction), objective.data_fidelity(x - step * direction)
+    assert float((upper - lower).sum() / (2 * step)) == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
+    assert (objective.data_fidelity(x) >= 0).all()
+
+
+def test_full_weight_is_the_papers_data_term() -> None:
+    objective, xbar, _ = misjudged()
+    weighted, _, _ = misjudged(weight=torch.ones(2, 1, 48, 25))
+    assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
+
+
+def test_local_weight_counts_pixels() -> None:
+    """Half the weight by frequency and half by pixel is the paper's data term, also of a part of the batch."""
+    objective, xbar, _ = misjudged()
+    half = torch.full((2, 1, 48, 25), 0.5), torch.full((2, 1, 48, 48), 0.5)
+    weighted, _, _ = misjudged(weight=half[0], local_weight=half[1])
+    assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
+    second = weighted[torch.tensor([1])]
+    assert torch.allclose(second.data_fidelity(xbar[1:]), weighted.data_fidelity(xbar)[1:])
+    assert second.local_weight.shape == (1, 1, 48, 48)
+
+
+def test_several_operators_are_added_up() -> None:
+    objective, xbar, _ = misjudged(weight=torch.ones(2, 1, 48, 25))
+    both, _, _ = misjudged(weight=torch.ones(2, 2, 48, 25), local_weight=torch.zeros(2, 2, 48, 48))
+    both.forward_operator = lambda x, predose: torch.cat((blur(x), x), 1)
+    direct = 0.5 * (xbar - objective.lowdose).square().sum((1, 2, 3))
+    assert torch.allclose(both.data_fidelity(xbar), objective.data_fidelity(xbar) + direct, rtol=1e-5)
+
+
+# The rules of proximal
+
+
+def test_steps_are_as_long_as_the_curvature_says() -> None:
+    """<s, s> / <s, y>, half or less after a refusal, longer where the curvature is negative, within the bounds."""
+    rule = BarzilaiBorwein(shortest=0.1, longest=50.0, growth=2.0)
+    s = torch.ones(6, 1, 2, 2)
+    bend = torch.tensor([4.0, 4.0, 0.5, -1.0, 100.0, 0.001]).view(-1, 1, 1, 1)
+    accepted = torch.tensor([True, False, False, True, True, True])
+    found = rule(torch.full((6,), 0.4), s, bend * s, accepted)
+    torch.testing.assert_close(found, torch.tensor([0.25, 0.2, 0.2, 0.8, 0.1, 50.0]))
+
+
+def test_a_slice_stops_when_it_has_settled_or_spent_its_evaluations() -> None:
+    x = torch.ones(4, 1, 2, 2)
+    s = torch.tensor([1e-4, 1e-2, 1e-2, 1e-4]).view(-1, 1, 1, 1) * x
+    t, spent = torch.tensor([1.0, 1.0, 1.0, 1e-2]), torch.tensor([2, 2, 10, 2])
+    assert Stop(10, 1e-3)(x, s, t, spent).tolist() == [True, False, True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import headless
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -16,22 +17,22 @@ vtk = pytest.importorskip("vtk", reason=REASON, exc_type=ImportError)
 from LIPCARLib.errors import LIPCARError  # noqa: E402
 from LIPCARLib.imaging.examination import Examination  # noqa: E402
 from LIPCARLib.inverse.reconstruction import Result  # noqa: E402
-from LIPCARLib.slicer.mrml import (  # noqa: E402
-    EXTRAS,
-    add_convergence,
-    add_metrics,
-    add_volumes,
-    dicom_header,
-    examination_of,
+from LIPCARLib.slicer.geometry import (  # noqa: E402
     grid_differences,
     image_of,
-    provenance_of,
-    related,
-    resampled,
     slice_at,
     slice_center,
     slice_normal,
 )
+from LIPCARLib.slicer.mrml import (  # noqa: E402
+    EXTRAS,
+    add_volumes,
+    examination_of,
+    provenance_of,
+    related,
+    resampled,
+)
+from LIPCARLib.slicer.tables import add_convergence, add_metrics  # noqa: E402
 
 SHAPE = (4, 24, 20)
 """Of the arrays: k, j, i."""
@@ -68,9 +69,9 @@ every_geometry = pytest.mark.parametrize("ijk_to_ras", GEOMETRIES.values(), ids=
 
 
 @pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    scene = slicer.vtkMRMLScene()
-    monkeypatch.setattr(slicer, "mrmlScene", scene, raising=False)
+def scene() -> Iterator[Any]:
+    headless.start()
+    scene = headless.new_scene()
     yield scene
     scene.Clear()
 
@@ -503,6 +504,8 @@ def test_a_result_refers_to_what_it_was_made_from(scene: Any) -> None:
 def test_patient_and_study_are_found_in_the_hierarchy(scene: Any) -> None:
     pytest.importorskip("pydicom")
     lowdose = add_volume(scene, "low", picture(), GEOMETRIES["plain"])
+    from LIPCARLib.slicer.dicom import dicom_header
+
     assert dicom_header(lowdose) is None
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient")

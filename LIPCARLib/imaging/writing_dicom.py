@@ -1,4 +1,4 @@
-"""A result as a DICOM series: MR, derived, named as simulated, in the study of the image it was computed from."""
+"""Writing a result as a DICOM series: MR, derived, named as simulated, in the study of the image it came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import LIPCARError
-from .images import Grid
+from .grid import Grid, plane_axes, slices_first
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -47,7 +47,7 @@ def series_files(
     header: Dataset | Path | None = None,
     first_number: int = 1,
 ) -> dict[Path, bytes]:
-    """A simulated high-dose volume as a DICOM MR series, a file a slice; for `images.write_files`.
+    """A simulated high-dose volume as a DICOM MR series, a file a slice; for `writing.write_files`.
 
     Image type DERIVED\\SECONDARY, content qualification RESEARCH, a series description and comments that say
     "simulated", a new series UID; how it was made stands in the derivation description.
@@ -74,9 +74,8 @@ def series_files(
     source = _read_header(header) if isinstance(header, Path) else header or Dataset()
     common = _common(source, provenance)
     grid = Grid.of(image)
-    array = sitk.GetArrayViewFromImage(image)
-    slices = array[np.newaxis] if array.ndim == 2 else np.moveaxis(array, 2 - slice_axis, 0)
-    slope = float(f"{max(float(array.max()), 1e-6) / LARGEST:.10g}")  # as many digits as DICOM's decimal string has
+    slices = slices_first(image, slice_axis)
+    slope = float(f"{max(float(slices.max()), 1e-6) / LARGEST:.10g}")  # as many digits as DICOM's decimal string has
     return {
         folder / f"{index + 1:04d}.dcm": _slice_file(
             common, _place(grid, slice_axis, index), pixels, first_number + index, slope
@@ -181,7 +180,7 @@ def _common(source: Dataset, provenance: Mapping[str, Any]) -> Dataset:
 
 def _place(grid: Grid, slice_axis: int, index: int) -> dict[str, Any]:
     """Where a slice lies, by DICOM keyword."""
-    row_axis, column_axis = [axis for axis in (2, 1, 0) if axis != slice_axis]  # along which rows, columns are counted
+    row_axis, column_axis = plane_axes(slice_axis)  # along which rows, columns are counted
     corners = np.zeros((3, grid.dimension))
     if slice_axis < grid.dimension:
         corners[:, slice_axis] = index

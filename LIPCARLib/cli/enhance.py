@@ -1,0 +1,183 @@
+"""`lipcar enhance` and `lipcar demo`: simulate the high-dose image of one examination."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import LIPCARError
+from ..imaging import (
+    AXES,
+    Examination,
+    check_output,
+    check_place,
+    check_series_folder,
+    new_folder,
+    series_file,
+    series_files,
+    write_files,
+)
+from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete, default_model, load_model, reconstruct
+from ..resources import RESOURCES
+from ..study import build_report, comparison_figure, most_enhancing_slices
+from .console import out, print_notice, print_written, progress_bar, time_left
+from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
+from .tables import metrics_table
+
+DEMO_SLICES = (4, 1)
+"""Of the sample: one with the tumor, one without."""
+PICTURE_SLICES = 2
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go; None leaves one out. A DICOM series goes into the study of `dicom_source`, if that has one."""
+
+    image: Path
+    prior: Path | None = None
+    report: Path | None = None
+    picture: Path | None = None
+    picture_slices: tuple[int, ...] | None = None
+    dicom: Path | None = None
+    dicom_source: Path | None = None
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Before anything is computed: every output can be written, no two are one, none replaces an input."""
+        images = [path for path in (self.image, self.prior) if path is not None]
+        others = [path for path in (self.report, self.picture) if path is not None]
+        for path in images:
+            check_output(path)
+        for path in others:
+            check_place(path)
+        outputs = [path.resolve() for path in (*images, *others)]
+        for path in outputs:
+            if outputs.count(path) > 1:
+                raise LIPCARError(f"'{path}' is named for two outputs; give each its own file.")
+            if path in [p.resolve() for p in inputs]:
+                raise LIPCARError(f"'{path}' is an input and would be overwritten; choose another output.")
+
+
+def enhance(
+    lowdose: Annotated[Path, typer.Option(help="The image after the low dose: a file or a DICOM folder.")],
+    output: Annotated[Path, typer.Option(help="Where to write the simulated high-dose image.")],
+    predose: Annotated[Path | None, typer.Option(help="The image before the agent.")] = None,
+    model: ModelOption = None,
+    alpha: AlphaOption = AUTO,
+    solver: SolverOption = "proximal",
+    iterations: Annotated[
+        int | None, typer.Option(help="Network evaluations (proximal) or steps (adam) a slice.")
+    ] = None,
+    device: DeviceOption = "auto",
+    slice_axis: Annotated[str | None, typer.Option(help="i, j or k; default: the acquired slices.")] = None,
+    match_predose: Annotated[
+        bool, typer.Option(help="Bring the pre-dose image to the low-dose image's place and receiver gain.")
+    ] = True,
+    dose_fraction: Annotated[
+        float | None, typer.Option(help="Low dose over full dose, if known; default: about a fifth.")
+    ] = None,
+    highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
+    prior_output: Annotated[Path | None, typer.Option(help="Where to write the network's own guess.")] = None,
+    dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
+) -> None:
+    """Simulate the high-dose image of one examination."""
+    outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, dicom_source=lowdose)
+    outputs.check([path for path in (lowdose, predose, highdose) if path is not None])
+    weight = check_alpha(alpha)
+    if dicom_output is not None:
+        check_series_folder(dicom_output)
+    examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose)
+    chosen = load_model(default_model(examination.predose is not None) if model is None else model)
+    options = {"alpha": weight, "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
+    _enhance(examination, chosen, {**options, "device": device}, outputs)
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lipcar-demo"),
+    device: DeviceOption = "auto",
+) -> None:
+    """Enhance the embedded sample examination: a volume, a report and a picture."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LIPCARError(f"The folder '{output}' cannot be made: {error.strerror}.") from error
+    lowdose, predose, highdose = (
+        RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")
+    )
+    outputs = Outputs(
+        output / "lip-car.nrrd",
+        prior=output / "prior.nrrd",
+        report=output / "report.json",
+        picture=output / "comparison.png",
+        picture_slices=DEMO_SLICES,
+    )
+    _enhance(Examination.read(lowdose, predose, highdose), load_model(default_model(True)), {"device": device}, outputs)
+
+
+def _axis(letter: str | None) -> int | None:
+    if letter is None:
+        return None
+    if letter not in AXES:
+        raise LIPCARError(f"The slice axis is '{letter}'; expected one of: {', '.join(AXES)}.")
+    return AXES.index(letter)
+
+
+def _enhance(examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs) -> None:
+    for notice in examination.notices:
+        print_notice(notice)
+    if examination.predose is not None and not model.uses_predose:
+        print_notice(f"the model '{model.name}' does not use the pre-dose image.")
+    result = _reconstruct(examination, model, options)
+    report = build_report(examination, result)
+    written = _write(examination, result, report, outputs)
+    out.print(
+        f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
+        f"model {model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} operator "
+        "evaluations a slice.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if "metrics" in report:
+        out.print(metrics_table(report["metrics"]))
+    print_written(written)
+    out.print("Simulated image, research only: not for diagnosis.", style="dim")
+
+
+def _reconstruct(examination: Examination, model: Model, options: dict[str, Any]) -> Result:
+    with progress_bar("Reconstructing") as (bar, task):
+
+        def show(progress: Progress) -> None:
+            text = f"{progress.slices_done}/{progress.slices_total} slices on {progress.device}"
+            bar.update(task, completed=progress.fraction, info=f"{text}{time_left(progress.seconds_left)}")
+
+        return complete(reconstruct(examination, model, **options), show)
+
+
+def _write(examination: Examination, result: Result, report: dict[str, Any], outputs: Outputs) -> list[Path]:
+    """Write all outputs or none; what was written."""
+    image = examination.to_image(result.highdose)
+    files: dict[Path, Any] = {outputs.image: image}
+    if outputs.prior is not None:
+        files[outputs.prior] = examination.to_image(result.prior)
+    if outputs.report is not None:
+        files[outputs.report] = (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
+    if outputs.picture is not None:
+        count = min(PICTURE_SLICES, len(examination.lowdose))
+        slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
+        files[outputs.picture] = comparison_figure(examination, result, slices, report)
+    metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
+    folder = outputs.dicom
+    if folder is None:
+        write_files(files, metadata)
+        return list(files)
+    header = None if outputs.dicom_source is None else series_file(outputs.dicom_source)
+    with new_folder(folder):
+        series = series_files(folder, image, examination.slice_axis, result.provenance, header)
+        write_files({**files, **series}, metadata)
+    return [*files, folder]

@@ -1,0 +1,59 @@
+"""`lipcar models`: list, show and verify models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ..inverse import list_models, read_manifest, verify_model
+from .console import out
+from .tables import scores_table
+
+models_app = typer.Typer(help="The models that are installed.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def list_command() -> None:
+    """The shipped models."""
+    table = Table("name", "pre-dose", "trained on", "description", box=None)
+    for entry in list_models():
+        manifest = read_manifest(entry.folder)
+        subjects = len(manifest.get("training", {}).get("training_subjects", []))
+        table.add_row(
+            entry.name, "yes" if manifest["uses_predose"] else "no", f"{subjects} subjects", manifest["description"]
+        )
+    out.print(table)
+
+
+@models_app.command("show")
+def show_command(name: Annotated[str, typer.Argument(help="A shipped model's name or a model's folder.")]) -> None:
+    """A model's card: what it is, what it was trained on, what was measured."""
+    manifest = read_manifest(name)
+    training = manifest.get("training", {})
+    out.print(f"[bold]{manifest['name']}[/]  {manifest.get('description', '')}", highlight=False)
+    for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
+        out.print(f"{key}: {manifest.get(key)}", highlight=False)
+    out.print(f"trained on: {training.get('cohort')}", highlight=False)
+    out.print(f"training settings: {training.get('settings')}", highlight=False)
+    for role, entry in manifest["files"].items():
+        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}", highlight=False, soft_wrap=True)
+    measured = manifest.get("metrics", {})
+    if measured:
+        title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
+        out.print(scores_table(measured["means_over_slices"], title))
+    if "forward_operator_error" in manifest:
+        squares = manifest["forward_operator_error"]["mean_squares"]
+        values = ", ".join(f"{square**0.5:.4f}" for square in squares)
+        out.print(f"error of the forward operator, rms by band from fine to coarse: {values}", highlight=False)
+
+
+@models_app.command("verify")
+def verify_command(
+    name: Annotated[str | None, typer.Argument(help="A model; all shipped ones by default.")] = None,
+) -> None:
+    """Check every file of a model against its manifest."""
+    for model in [name] if name is not None else [entry.name for entry in list_models()]:
+        for path, digest in verify_model(model).items():
+            out.print(f"{model}/{path}: OK, SHA-256 {digest}", highlight=False, soft_wrap=True)

@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..inverse import ALPHA, AUTO_DESCRIPTION
+
+CohortArgument = Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="A shipped model's name or a model's folder.")]
+ModelsOption = Annotated[
+    list[str] | None, typer.Option("--model", help="A name or a folder; may be given several times.")
+]
+AlphaOption = Annotated[str, typer.Option(help=f"A number, the paper's is {ALPHA}, or {AUTO_DESCRIPTION}.")]
+AlphasOption = Annotated[
+    list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")
+]
+TellDoseOption = Annotated[
+    bool, typer.Option("--tell-dose", help="Tell the models the dose fraction, as lipcar enhance --dose-fraction does.")
+]
+SolverOption = Annotated[str, typer.Option(help="proximal or adam.")]
+HeldOutOption = Annotated[
+    bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -1,0 +1,92 @@
+"""`lipcar train`: train a model and measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..inverse import load_model, read_manifest, write_manifest
+from ..learning import TrainingProgress, TrainingSettings, snapshot_name
+from ..learning import train as train_model
+from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
+from .console import err, progress_bar, time_left
+from .experiments import print_comparison, record_operator_error, record_scores, run_with_progress
+from .options import CohortArgument, DeviceOption
+
+
+def train(
+    cohort: CohortArgument,
+    output: Annotated[Path, typer.Option(help="Folder of the model to make.")],
+    predose: Annotated[bool, typer.Option(help="Whether the networks take the pre-dose image.")] = True,
+    epochs: Annotated[int, typer.Option(min=1)] = 80,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
+    residual: Annotated[bool, typer.Option(help="Learn the change, or the paper's plain network.")] = True,
+    smooth: Annotated[bool, typer.Option(help="A differentiable activation instead of LeakyReLU.")] = False,
+    difference_start: Annotated[
+        bool, typer.Option(help="Start half of the first layer on the difference to the pre-dose image.")
+    ] = True,
+    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
+    l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
+    batch: Annotated[int, typer.Option(min=1)] = 4,
+    start: Annotated[str | None, typer.Option(help="A model's name or folder, to go on from its weights.")] = None,
+    crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
+    held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the subjects kept out of training.")] = 0.15,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    score: Annotated[bool, typer.Option(help="Measure the model on the subjects held out, for its card.")] = True,
+    snapshot: Annotated[
+        list[int] | None, typer.Option(help="Keep the prior of this epoch too, as OUTPUT/epoch-NN; several times.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="A sentence for the model card.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model, a prior and a forward operator, and measure it on the subjects held out."""
+    settings = TrainingSettings(
+        predose=predose,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        l1=l1,
+        crop=crop,
+        held_out=held_out,
+        residual=residual,
+        smooth=smooth,
+        difference_start=difference_start,
+        precision=precision,
+        seed=seed,
+    )
+    snapshots = snapshot or []
+    options: dict[str, Any] = {"device": device, "resume": resume, "start": start, "snapshots": snapshots}
+    if description is not None:
+        options["description"] = description
+    with progress_bar("Training", 2 * epochs) as (bar, task):
+        for epoch in train_model(cohort, output, settings, **options):
+            done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
+            bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
+            if not err.is_terminal:
+                err.print(_line(epoch), highlight=False)
+    _measure(cohort, output, snapshots, score, device)
+
+
+def _measure(cohort: Path, output: Path, snapshots: list[int], score: bool, device: str) -> None:
+    """On the subjects held out, into the model's card: the forward operator's error, and the scores if asked for."""
+    model = load_model(output)
+    folders = [cohort / name for name in model.manifest["training"]["held_out_subjects"]]
+    record_operator_error(model, output, folders)
+    error = {"forward_operator_error": model.manifest["forward_operator_error"]}
+    for early in (output / snapshot_name(epoch) for epoch in snapshots):
+        write_manifest(early, read_manifest(early) | error)  # it is the same operator
+    if score:
+        experiment = Experiment((model,), CARD_METHODS, CARD_ALPHAS, device=device)
+        results, _ = run_with_progress(experiment, folders, None)
+        print_comparison(experiment, results)
+        record_scores(experiment, results, output)
+
+
+def _line(progress: TrainingProgress) -> str:
+    return (
+        f"{progress.role} epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.4f}, "
+        f"held-out SSIM {progress.validation_ssim:.4f}"
+    )

@@ -1,0 +1,174 @@
+"""Where voxels lie: the grid of an image, the axis its slices are taken along, and resampling onto another grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import LIPCARError
+
+GRID_TOLERANCE = 1e-2
+"""Two grids are one when no corner of the field of view is further off than this, in voxels."""
+THICK_SLICES = 1.05
+"""A spacing that is larger than the next one by this factor is that of the slices."""
+
+AXES = ("i", "j", "k")
+"""What the index axes are called, in the order of SimpleITK."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of an image lie: axes i, j(, k), physical LPS coordinates in mm, as in SimpleITK.
+
+    Attributes:
+        size: voxels along each index axis, 2 or 3 of them.
+        spacing: mm between neighbors along each index axis.
+        origin: physical point of the first voxel's center, mm.
+        direction: cosines of the index axes, a d x d matrix row by row.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """The grid that an image lies on."""
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def dimension(self) -> int:
+        """2 or 3."""
+        return len(self.size)
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """A float32 image on this grid, bit for bit.
+
+        Args:
+            array: ((K,) J, I), numpy's order.
+
+        Raises:
+            ValueError: an array of another shape.
+        """
+        if array.shape != self.size[::-1]:
+            raise ValueError(f"array of shape {array.shape} for a grid of {self.size[::-1]}")
+        image = sitk.GetImageFromArray(np.asarray(array, np.float32), isVector=False)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+    def part(self, axis: int, start: int, stop: int) -> Grid:
+        """The grid of the slices `start` to `stop` (half-open) along index axis `axis`."""
+        size = tuple(stop - start if a == axis else n for a, n in enumerate(self.size))
+        first = np.asarray([[start if a == axis else 0 for a in range(self.dimension)]])
+        return replace(self, size=size, origin=tuple(self.points(first)[0].tolist()))
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """Physical points (N, d) in mm of continuous indices (N, d)."""
+        points: np.ndarray = np.asarray(self.origin) + indices @ self._matrix().T
+        return points
+
+    def indices(self, points: np.ndarray) -> np.ndarray:
+        """Continuous indices (N, d) of physical points (N, d) in mm."""
+        indices: np.ndarray = np.linalg.solve(self._matrix(), (points - np.asarray(self.origin)).T).T
+        return indices
+
+    def differences(self, other: Grid) -> list[str]:
+        """In words, what tells another grid of the same dimension from this one; empty where nothing does."""
+        if self.size == other.size and self._corner_distance(other) <= GRID_TOLERANCE:
+            return []
+        words = []
+        if self.size != other.size:
+            words.append(f"size {join(other.size)} instead of {join(self.size)} voxels")
+        if not np.allclose(self.spacing, other.spacing, rtol=1e-4):
+            words.append(f"spacing {join(other.spacing)} instead of {join(self.spacing)} mm")
+        if not np.allclose(self.direction, other.direction, atol=1e-4):
+            words.append("other axis directions")
+        if np.abs(self.indices(np.asarray([other.origin]))).max() > GRID_TOLERANCE:
+            words.append(f"origin ({join(other.origin, ', ')}) instead of ({join(self.origin, ', ')}) mm")
+        return words or ["slightly other spacing or axis directions"]
+
+    def covered_by(self, other: Grid) -> float:
+        """The fraction of this field of view inside the other one, 0..1, from at most 32 points an axis."""
+        axes = [np.linspace(0, n - 1, min(n, 32)) for n in self.size]
+        samples = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.dimension)
+        there = other.indices(self.points(samples))
+        inside = (there >= -0.5 - GRID_TOLERANCE) & (there <= np.asarray(other.size) - 0.5 + GRID_TOLERANCE)
+        return float(inside.all(axis=1).mean())
+
+    def _matrix(self) -> np.ndarray:
+        cosines = np.asarray(self.direction).reshape(self.dimension, self.dimension)
+        matrix: np.ndarray = cosines * np.asarray(self.spacing)
+        return matrix
+
+    def _corner_distance(self, other: Grid) -> float:
+        """Largest distance in voxels between matching corners; outer ones, for one slice has no others."""
+        ends = [(-0.5, n - 0.5) for n in self.size]
+        corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, self.dimension)
+        return float(np.abs(self.indices(other.points(corners)) - corners).max())
+
+
+def resample(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The image interpolated linearly on a grid of the same dimension, float32, zero beyond its edges."""
+    return sitk.Resample(
+        image,
+        grid.size,
+        sitk.Transform(grid.dimension, sitk.sitkIdentity),
+        sitk.sitkLinear,
+        grid.origin,
+        grid.spacing,
+        grid.direction,
+        0.0,
+        sitk.sitkFloat32,
+    )
+
+
+def slicing_axis(grid: Grid, chosen: int | None) -> int:
+    """The index axis that slices are taken along: 0 (i), 1 (j) or 2 (k).
+
+    Args:
+        grid: of the image.
+        chosen: what the user asks for; None takes the acquired one: the only axis of one voxel, else the axis of
+            clearly the largest spacing, else k.
+
+    Raises:
+        LIPCARError: a 2-D image is to be sliced along i or j.
+        ValueError: no axis of that number.
+    """
+    if chosen not in (None, 0, 1, 2):
+        raise ValueError(f"slice_axis {chosen!r}: 0, 1, 2 or None is expected")
+    if grid.dimension == 2:
+        if chosen in (0, 1):
+            raise LIPCARError(
+                f"A 2-D image cannot be sliced along {AXES[chosen]}. "
+                "Leave the choice of the slicing axis to the program."
+            )
+        return 2
+    if chosen is not None:
+        return chosen
+    if grid.size.count(1) == 1:
+        return grid.size.index(1)
+    order = np.argsort(grid.spacing)
+    thick, next_thick = grid.spacing[order[2]], grid.spacing[order[1]]
+    return int(order[2]) if thick > THICK_SLICES * next_thick else 2
+
+
+def plane_axes(slice_axis: int) -> tuple[int, int]:
+    """The index axes that H and W of the slices run along: the higher one first."""
+    first, second = [axis for axis in (2, 1, 0) if axis != slice_axis]
+    return first, second
+
+
+def slices_first(image: sitk.Image, slice_axis: int) -> np.ndarray:
+    """A view of the voxels as (S, H, W), S along the slicing axis; valid as long as the image lives."""
+    array = sitk.GetArrayViewFromImage(image)
+    return array[np.newaxis] if array.ndim == 2 else np.moveaxis(array, 2 - slice_axis, 0)
+
+
+def join(values: tuple[float, ...], separator: str = " x ") -> str:
+    """Numbers in a message, to five digits."""
+    return separator.join(f"{value:.5g}" for value in values)

@@ -1,0 +1,66 @@
+"""A simulated cohort, written to disk in the layout of `cohort`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import LIPCARError
+from ..imaging import write_files
+from ..simulation import Anatomy, simulate
+from .cohort import ROLES, SUFFIX
+
+
+def write_simulated_cohort(
+    cohort: str | os.PathLike[str],
+    subjects: int,
+    *,
+    slices: int = 18,
+    size: int = 256,
+    seed: int = 0,
+    anatomy: Anatomy = "mixed",
+) -> Iterator[Path]:
+    """Simulate a cohort, yielding each subject's folder when it is written. The same voxels for the same seed.
+
+    Args:
+        cohort: created if missing; its subjects of the same name are replaced.
+        subjects, slices, size: how many subjects, slices a subject, pixels a side.
+        seed, anatomy: as in `simulation.simulate`.
+
+    Raises:
+        LIPCARError: the folder cannot be made, or a file cannot be written.
+    """
+    root = Path(cohort)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LIPCARError(f"The folder '{root}' cannot be made: {error.strerror}.") from error
+    jobs = [(root / f"subject-{index:03d}", seed, index, slices, size, anatomy) for index in range(subjects)]
+    workers = min(os.cpu_count() or 1, subjects)
+    if workers == 1:
+        yield from map(_write_subject, jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(_write_subject, jobs)
+
+
+def _write_subject(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:
+    folder, seed, index, slices, size, anatomy = job
+    examination = simulate(seed, index, slices=slices, size=size, anatomy=anatomy)
+    folder.mkdir(exist_ok=True)
+    images = {}
+    for role in ROLES:
+        array = getattr(examination, role)
+        # A scanner writes integers; so do we, at a fraction of the disk space of floats.
+        image = sitk.GetImageFromArray(array.round().astype(np.uint8 if role == "labels" else np.uint16))
+        image.SetSpacing(examination.spacing)
+        images[folder / f"{role}{SUFFIX}"] = image
+    write_files(images, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
+    (folder / "parameters.json").write_text(json.dumps(examination.parameters, indent=1), encoding="utf-8")
+    return folder

@@ -1,0 +1,87 @@
+"""A result as a DICOM MR series, with what is known of the patient and the study of its low-dose volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import LIPCARError
+from ..imaging import new_folder, series_files, write_files
+from .geometry import image_of
+from .mrml import provenance_of, related
+from .services import VolumeNode
+
+
+def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[str], str]) -> Path:
+    """Write a result into a new folder, one file a slice.
+
+    Args:
+        output: a result of LIPCAR.
+        parent: the folder in which to make the new one, named after the result.
+        dicom_file: the file of an instance by its UID, "" where there is none.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        LIPCARError: the volume is no result, or the folder cannot be written.
+    """
+    provenance = provenance_of(output)
+    if not provenance:
+        raise LIPCARError(_("The volume '{name}' is no result of LIPCAR.").format(name=output.GetName()))
+    folder = _free_folder(Path(parent), output.GetName())
+    source = related(output, "lowdose")
+    header = None if source is None else _file_of(source, dicom_file) or dicom_header(source)
+    image = image_of(output, output.GetName())
+    first = int(provenance["slices"].split("-")[0])
+    with new_folder(folder):
+        write_files(series_files(folder, image, int(provenance["slice_axis"]), provenance, header, first))
+    return folder
+
+
+def dicom_header(volume: VolumeNode) -> Any:
+    """What the subject hierarchy knows of the patient and the study of a volume that came from DICOM.
+
+    Returns:
+        A pydicom data set with patient name and the like, and the study's UID; None where nothing is known.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
+    item = hierarchy.GetItemByDataNode(volume) if hierarchy else 0
+    known: dict[str, str] = {}
+    while item and item != hierarchy.GetSceneItemID():
+        for name in hierarchy.GetItemAttributeNames(item):
+            if name.startswith("DICOM."):
+                known.setdefault(name.removeprefix("DICOM."), hierarchy.GetItemAttribute(item, name))
+        if hierarchy.GetItemLevel(item) == "Study" and hierarchy.GetItemUID(item, "DICOM"):
+            known.setdefault("StudyInstanceUID", hierarchy.GetItemUID(item, "DICOM"))
+        item = hierarchy.GetItemParent(item)
+    if "StudyInstanceUID" not in known and "PatientID" not in known:
+        return None
+    from pydicom import Dataset
+    from pydicom.datadict import tag_for_keyword
+
+    header = Dataset()
+    for keyword, value in known.items():
+        if tag_for_keyword(keyword) is not None:
+            setattr(header, keyword, value)
+    return header
+
+
+def _free_folder(parent: Path, name: str) -> Path:
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    folder, number = parent / safe, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{safe}_{number}"
+    return folder
+
+
+def _file_of(volume: VolumeNode, dicom_file: Callable[[str], str]) -> Path | None:
+    """A file of the DICOM series that a volume was loaded from, where Slicer's database still has it."""
+    uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    path = dicom_file(uids[0]) if uids else ""
+    return Path(path) if path and Path(path).is_file() else None

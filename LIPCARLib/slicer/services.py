@@ -1,0 +1,83 @@
+"""What the panel and the logic ask of the application around them: small protocols, handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+VolumeNode = Any
+"""A vtkMRMLScalarVolumeNode."""
+SLOT_SECONDS = 0.03
+"""How long the timer computes before the event loop gets its turn; a single step may take longer."""
+
+
+class Timer(Protocol):
+    """As much of a qt.QTimer as is used here."""
+
+    def setSingleShot(self, single: bool) -> None: ...
+    def setInterval(self, milliseconds: int) -> None: ...
+    def connect(self, signal: str, slot: Callable[[], None]) -> object: ...
+    def disconnect(self, signal: str, slot: Callable[[], None]) -> object: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Packages(Protocol):
+    """The Python packages that a computation needs and Slicer does not bring."""
+
+    def missing(self) -> list[str]:
+        """Names of those that are not installed; a computation needs the first one first."""
+
+    def install(self) -> None:
+        """Offer to install what is missing; where that fails or is declined, it stays missing and nothing is raised."""
+
+
+class Dialogs(Protocol):
+    """What is put before the user."""
+
+    def show_error(self, text: str, details: str = "") -> None: ...
+
+    def choose_folder(self, title: str) -> str:
+        """A folder that exists, or "" where the user declined."""
+
+    def busy(self) -> AbstractContextManager[object]:
+        """A wait cursor, while the window does not answer."""
+
+
+class Views(Protocol):
+    """What is on screen. Without a window, nothing is, and showing does nothing."""
+
+    def slice_on_screen(self, volume: VolumeNode, slice_axis: int) -> int:
+        """Number, from 0, of the slice of the volume that is looked at; the middle one without a view."""
+
+    def show(self, background: VolumeNode, foreground: VolumeNode | None = None) -> None:
+        """In all slice views, the foreground opaque over the background."""
+
+    def show_side_by_side(self, images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
+        """A slice view for each (label, image), in the plane of the slices of `volume`."""
+
+    def show_chart(self, chart: Any) -> None: ...
+    def show_table(self, table: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The collaborators of the panel and the logic.
+
+    Attributes:
+        timer: makes a timer, which does nothing until it is connected and started.
+        shipped_models: the folders of the models that came with the extension, by name.
+        dicom_file: the file of a DICOM instance by its UID, "" where Slicer's database has none.
+        slot_seconds: how long the logic computes before it gives the event loop its turn.
+    """
+
+    packages: Packages
+    dialogs: Dialogs
+    views: Views
+    timer: Callable[[], Timer]
+    shipped_models: Callable[[], Mapping[str, Path]]
+    dicom_file: Callable[[str], str]
+    slot_seconds: float = SLOT_SECONDS

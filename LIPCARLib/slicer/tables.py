@@ -1,0 +1,121 @@
+"""A result's metrics as a table node and its convergence as a plot chart, beside its volume in the scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from .mrml import ATTRIBUTE_PREFIX, place_beside, related
+from .services import VolumeNode
+
+
+def add_metrics(
+    metrics: Mapping[str, Mapping[str, Sequence[float | None]]], first_slice: int, output: VolumeNode
+) -> Any:
+    """A table node of SSIM, PSNR and RMSE against the high-dose volume, referred to by the output node.
+
+    Args:
+        metrics: of `evaluation.examination_metrics`.
+        first_slice: number of the first row, counted from 0.
+        output: of `add_volumes`. The table of an earlier result in it is replaced.
+
+    Returns:
+        The vtkMRMLTableNode: a row for each image's mean over the slices, then one for each slice.
+    """
+    scores = ("ssim", "psnr", "rmse")
+    rows: list[tuple[Any, ...]] = []
+    for image, table in metrics.items():
+        rows.append((image, "mean", *(mean_of(table[score]) for score in scores)))
+    for image, table in metrics.items():
+        for index, values in enumerate(zip(*(table[score] for score in scores), strict=True)):
+            rows.append((image, str(first_slice + index + 1), *values))
+    columns = [_text_column("image", [row[0] for row in rows]), _text_column("slice", [row[1] for row in rows])]
+    columns += [
+        _number_column(title, [row[2 + i] for row in rows]) for i, title in enumerate(("SSIM", "PSNR (dB)", "RMSE"))
+    ]
+    return _referred_table(output, "metrics", "metrics", columns)
+
+
+def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) -> Any:
+    """A plot chart of the objective by network evaluation, referred to by the output node.
+
+    Args:
+        objective: of `Result`: per slice, the value at every evaluation. A slice that ended early keeps its last one.
+        output: of `add_volumes`. The chart of an earlier result in it is replaced.
+
+    Returns:
+        The vtkMRMLPlotChartNode, with a curve for the mean, the lowest and the highest slice.
+    """
+    steps = max(len(values) for values in objective)
+    padded = np.array([[*values, *[values[-1]] * (steps - len(values))] for values in objective])
+    curves = {"mean": padded.mean(0), "lowest slice": padded.min(0), "highest slice": padded.max(0)}
+    axis = "evaluations of the operator"
+    columns = [_number_column(axis, range(1, steps + 1))]
+    columns += [_number_column(name, values) for name, values in curves.items()]
+    table = _referred_table(output, "objective", "objective", columns)
+    table.SetHideFromEditors(True)
+    scene = output.GetScene()
+    chart = related(output, "convergence")
+    if chart is None:
+        name = f"{output.GetName()} convergence"
+        chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
+        output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}convergence", chart.GetID())
+        chart.SetTitle("Convergence")
+        chart.SetXAxisTitle(axis)
+        chart.SetYAxisTitle("objective")
+        for index, curve in enumerate(curves):
+            series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", curve)
+            series.SetAndObserveTableNodeID(table.GetID())
+            series.SetXColumnName(axis)
+            series.SetYColumnName(curve)
+            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+            series.SetColor(*((0.1, 0.4, 0.8), (0.6, 0.6, 0.6), (0.85, 0.45, 0.1))[index])
+            series.SetHideFromEditors(True)
+            chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    place_beside(chart, output)
+    return chart
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that exist; None where none does."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _referred_table(output: VolumeNode, role: str, words: str, columns: Sequence[vtk.vtkAbstractArray]) -> Any:
+    """The table node that the output refers to under that role, made if need be, with these columns."""
+    scene = output.GetScene()
+    node = related(output, role)
+    if node is None:
+        name = scene.GenerateUniqueName(f"{output.GetName()} {words}")
+        node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+        output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", node.GetID())
+    table = vtk.vtkTable()
+    for column in columns:
+        table.AddColumn(column)
+    node.SetAndObserveTable(table)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    place_beside(node, output)
+    return node
+
+
+def _text_column(title: str, values: Iterable[str]) -> vtk.vtkStringArray:
+    column = vtk.vtkStringArray()
+    column.SetName(title)
+    for value in values:
+        column.InsertNextValue(value)
+    return column
+
+
+def _number_column(title: str, values: Iterable[float | None]) -> vtk.vtkDoubleArray:
+    column = vtk.vtkDoubleArray()
+    column.SetName(title)
+    for value in values:
+        column.InsertNextValue(math.nan if value is None else float(value))
+    return column

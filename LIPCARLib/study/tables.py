@@ -1,0 +1,166 @@
+"""An experiment as numbers: its summary (JSON), its rows (CSV), and the tables of its page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .cohort_run import Failure
+from .experiment import METHODS, Experiment
+from .records import SubjectResult
+from .slice_scores import REFERENCES, REGIONS
+from .statistics import INTERVALS, Comparison, Estimate, compare, compare_lesions
+
+RESEARCH = "Simulated images, research only: not for diagnosis."
+DIGITS = {"ssim": 4, "psnr": 2, "rmse": 4}
+TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "rmse": "RMSE"}
+LESION_TITLES = {
+    "contrast_to_noise": "contrast to noise",
+    "lesion_to_brain": "lesion to brain",
+    "false_enhancement": "false enhancement (no tumor)",
+}
+LESION_DIGITS = 3
+CURVES = (("image", "ssim"), ("body", "ssim"), ("body", "rmse"), ("tumor", "rmse"))
+"""Region and score of every robustness curve."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows in one place: a text, and an interval in small print."""
+
+    text: str = "-"
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page, a method a row."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+Comparisons = dict[str, dict[str, list[Comparison]]]
+"""By reference and region."""
+
+
+def compare_all(results: Sequence[SubjectResult], baseline: str | None) -> Comparisons:
+    """Every comparison that the scores allow."""
+    scores = [row for result in results for row in result.scores]
+    tables = {
+        reference: {region: rows for region in REGIONS if (rows := compare(scores, region, reference, baseline))}
+        for reference in REFERENCES
+    }
+    return {reference: table for reference, table in tables.items() if table}
+
+
+def summarize(
+    experiment: Experiment,
+    results: Sequence[SubjectResult],
+    failures: Sequence[Failure],
+    baseline: str | None,
+    comparisons: Comparisons,
+) -> dict[str, Any]:
+    """The experiment as plain values: settings, comparisons by reference and region, lesions, failures."""
+    lesions = compare_lesions([row for result in results for row in result.lesions])
+    return {
+        "note": RESEARCH,
+        "settings": experiment.digest,
+        "models": {experiment.label(m): {"name": m.name, "sha256": m.digest} for m in experiment.models},
+        "methods": {method: METHODS[method] for method in experiment.methods},
+        "alphas": list(experiment.alphas),
+        "solver": experiment.solver,
+        "iterations": experiment.iterations,
+        "subjects": [result.subject for result in results],
+        "failures": {failure.subject: failure.reason for failure in failures},
+        "baseline": baseline,
+        "intervals": INTERVALS,
+        "scores": {
+            reference: {region: [asdict(row) for row in rows] for region, rows in regions.items()}
+            for reference, regions in comparisons.items()
+        },
+        "lesions": {method: {k: asdict(v) for k, v in row.items()} for method, row in lesions.items()},
+    }
+
+
+def curve_rows(
+    curves: Mapping[str, Mapping[float, Sequence[SubjectResult]]], baseline: str | None
+) -> list[dict[str, Any]]:
+    """Robustness as rows: disturbance, level, reference, region, method, score, mean and interval, gain.
+
+    Args:
+        curves: the results by kind of `disturbances.LEVELS` and by level.
+        baseline: the method that differences are taken from, or None.
+    """
+    rows: list[dict[str, Any]] = []
+    for kind, levels in curves.items():
+        for level, results in levels.items():
+            for reference, regions in compare_all(results, baseline).items():
+                for region, score in CURVES:
+                    key = {"disturbance": kind, "level": level, "reference": reference, "region": region}
+                    rows += [{**key, **_curve_point(c)} for c in regions.get(region, ()) if c.score == score]
+    return rows
+
+
+def _curve_point(comparison: Comparison) -> dict[str, Any]:
+    gain = comparison.difference
+    return {
+        "method": comparison.method,
+        "score": comparison.score,
+        **asdict(comparison.value),
+        "slices": comparison.slices,
+        "difference": None if gain is None else gain.mean,
+        "improved": comparison.improved,
+    }
+
+
+def score_table(title: str, rows: Sequence[Comparison], baseline: str | None) -> Table:
+    """The comparisons in one region against one reference; with a baseline, the differences from it as well."""
+    columns = ["method", "slices", *TITLES.values()]
+    if baseline is not None:
+        columns += [f"{name} minus {baseline}" for name in TITLES.values()] + ["SSIM better on"]
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = {row.score: row for row in rows if row.method == method}
+        line = [Cell(method), Cell(str(next(iter(own.values())).slices))]
+        line += [_estimate(own[s].value, DIGITS[s]) if s in own else Cell() for s in TITLES]
+        if baseline is not None:
+            line += [_estimate(own[s].difference, DIGITS[s], "+") if s in own else Cell() for s in TITLES]
+            improved = own["ssim"].improved if "ssim" in own else None
+            line.append(Cell() if improved is None else Cell(f"{improved:.0%}"))
+        lines.append(line)
+    return Table(title, columns, lines)
+
+
+def lesion_table(results: Sequence[SubjectResult]) -> Table | None:
+    """How every method shows lesions; None where no subject has labels of a brain."""
+    lesions = compare_lesions([row for result in results for row in result.lesions])
+    if not lesions:
+        return None
+    rows = [
+        [Cell(method), *(_estimate(row.get(score), LESION_DIGITS) for score in LESION_TITLES)]
+        for method, row in lesions.items()
+    ]
+    return Table("Lesions", ["method", *LESION_TITLES.values()], rows)
+
+
+def csv_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows of the same keys as a CSV file with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _estimate(value: Estimate | None, digits: int, sign: str = "") -> Cell:
+    if value is None:
+        return Cell()
+    if value.low is None or value.high is None:
+        return Cell(f"{value.mean:{sign}.{digits}f}")
+    low, high = (f"{end:{sign}.{digits}f}" for end in (value.low, value.high))
+    return Cell(f"{value.mean:{sign}.{digits}f}", f"({low}, {high})")

@@ -1,0 +1,36 @@
+"""`lipcar evaluate` writes a report, and a model's card where it is asked to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from LIPCARLib.cli import run
+
+
+def test_evaluate_writes_a_report(single: Path, model_folder: Path, tmp_path: Path) -> None:
+    arguments = ["evaluate", single, "--output", tmp_path / "report", "--model", model_folder, "--iterations", "2"]
+    assert run([str(a) for a in [*arguments, "--methods", "lowdose,nn,lip-car", "--device", "cpu"]]) == 0
+    assert "<table>" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_is_recorded_is_measured_here(single: Path, model_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "m"))
+    before = json.loads((folder / "manifest.json").read_text())
+    arguments = ["evaluate", single, "--model", folder, "--iterations", "2", "--device", "cpu", "--record"]
+    assert run([str(a) for a in arguments]) == 0
+    after = json.loads((folder / "manifest.json").read_text())
+    assert after["metrics"]["subjects"] == ["one"]
+    assert set(after["metrics"]["means_over_slices"]) >= {"predose", "lowdose", "prior", "lip-car auto"}
+    assert after["forward_operator_error"]["slices"] == 2
+    changed = {"metrics", "forward_operator_error"}
+    assert {k: v for k, v in after.items() if k not in changed} == {k: v for k, v in before.items() if k not in changed}
+
+
+def test_a_card_is_written_for_one_models_folder_only(single: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for models in ([], ["--model", "vnet-predose"]):
+        assert run(["evaluate", str(single), "--record", *models]) == 2
+        assert "--record needs one --model, the folder" in capfd.readouterr().err

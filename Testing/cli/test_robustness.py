@@ -1,0 +1,20 @@
+"""`lipcar robustness` writes curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from LIPCARLib.cli import run
+
+
+def test_robustness_writes_curves(
+    single: Path, model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["robustness", single, "--output", tmp_path / "curves", "--model", model_folder]
+    assert run([str(a) for a in [*arguments, "--disturb", "shift", "--device", "cpu"]]) == 0
+    assert (tmp_path / "curves" / "curves.csv").is_file()
+    for words, message in (("rain", "'rain'; expected some of"), ("noise:much", "expected e.g. noise:0.05")):
+        assert run([str(a) for a in [*arguments, "--disturb", words]]) == 2
+        assert message in capfd.readouterr().err

@@ -1,0 +1,56 @@
+"""A simulated cohort comes back from disk as it was simulated, and says that it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from LIPCARLib.errors import LIPCARError
+from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
+from LIPCARLib.learning.cohort import ROLES
+from LIPCARLib.simulation import simulate
+
+
+def test_simulated_subjects_come_back(cohort: Path) -> None:
+    folders = subject_folders(cohort)
+    assert [f.name for f in folders] == ["subject-000", "subject-001", "subject-002"]
+    for index, folder in enumerate(folders):
+        subject, original = read_subject(folder, match_predose=False), simulate(7, index, slices=2, size=48)
+        e = subject.examination
+        for array, role in (
+            (e.predose, "predose"),
+            (e.lowdose, "lowdose"),
+            (e.highdose, "highdose"),
+            (subject.clean_lowdose, "clean_lowdose"),
+            (subject.clean_highdose, "clean_highdose"),
+            (subject.labels, "labels"),
+        ):
+            np.testing.assert_array_equal(array, getattr(original, role), err_msg=role)
+        np.testing.assert_allclose(e.grid.spacing, original.spacing)
+        assert subject.labels is not None and subject.labels.dtype == np.uint8
+        assert json.loads((folder / "parameters.json").read_text()) == original.parameters
+
+
+def test_simulated_images_say_so(cohort: Path) -> None:
+    for role in ROLES:
+        image = sitk.ReadImage(str(cohort / "subject-001" / f"{role}.nrrd"))
+        assert image.GetMetaData("LIPCAR.simulated") == "phantom"
+        assert image.GetMetaData("LIPCAR.seed") == "7/1"
+
+
+def test_a_subject_does_not_depend_on_the_others(cohort: Path, tmp_path: Path) -> None:
+    written = list(write_simulated_cohort(tmp_path / "new" / "one", 1, slices=2, size=48, seed=7))
+    assert written == [tmp_path / "new" / "one" / "subject-000"]
+    for role in ROLES:
+        one, other = (sitk.ReadImage(str(f / f"{role}.nrrd")) for f in (written[0], cohort / "subject-000"))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LIPCARError, match="cannot be made"):
+        list(write_simulated_cohort(tmp_path / "file" / "cohort", 1))

@@ -1,0 +1,197 @@
+"""The logic of the module: what it computes, that it can be stopped at any time, and that a stop leaves no trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from headless import ROOT, Timer, add_volume, fire, volumes
+
+from LIPCARLib.errors import LIPCARError
+
+
+def state(slicer: Any, node: Any) -> tuple[bytes, tuple[str, ...], str]:
+    return slicer.util.arrayFromVolume(node).tobytes(), tuple(node.GetAttributeNames()), node.GetName()
+
+
+def test_process_gives_what_the_engine_gives(
+    slicer: Any, logic: Any, models: dict[str, Path], lowdose: Any, predose: Any
+) -> None:
+    from LIPCARLib.inverse import complete, load_model, reconstruct
+    from LIPCARLib.slicer.mrml import examination_of
+
+    output = None
+    for options, alpha in (({"alpha": 0.02}, "0.02"), ({}, "auto")):
+        output = logic.process(lowdose, predose, output, **options, device="cpu")
+        model = load_model(models["vnet-predose"])
+        expected = complete(reconstruct(examination_of(lowdose, predose), model, **options, device="cpu"))
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), expected.highdose)
+        assert output.GetAttribute("LIPCAR.alpha") == alpha
+    assert output.GetAttribute("LIPCAR.model_sha256") == load_model(models["vnet-predose"]).digest
+    assert output.GetAttribute("LIPCAR.notices") == " ".join(logic.notices)
+    assert logic.process(lowdose, outputVolume=output, device="cpu") is output
+    assert output.GetAttribute("LIPCAR.model") == "random-lowdose"
+
+
+def test_the_module_and_the_engine_call_the_rule_alike(module: Any) -> None:
+    from LIPCARLib.inverse import AUTO
+    from LIPCARLib.slicer.parameters import ALPHA_AUTO
+
+    assert ALPHA_AUTO == AUTO
+
+
+def test_a_rule_with_adam_is_explained(module: Any, logic: Any, lowdose: Any) -> None:
+    with pytest.raises(LIPCARError, match="takes a number for alpha"):
+        logic.process(lowdose, solver="adam", device="cpu")
+
+
+def test_the_snippets_of_the_readme_run(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python slicer\n(.*?)```", text, re.DOTALL)
+    assert len(snippets) == 2
+    names = {"lowdoseVolume": lowdose, "predoseVolume": predose}
+    for code in snippets:
+        exec(compile(code, "README.md", "exec"), names)
+    assert volumes()[:2] == ["low", "low simulated high dose"]
+    assert "low simulated high dose_1 prior" in volumes()
+
+
+def test_the_event_loop_carries_a_computation_on(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    seen, done = [], []
+    logic.start(lowdose, predose, device="cpu", progressCallback=seen.append, doneCallback=done.append)
+    assert logic.isRunning()
+    while fire():
+        assert volumes() == ["low", "pre"]
+    assert not logic.isRunning()
+    assert done[0].GetName() == "low simulated high dose" and len(done) == 1
+    assert [one.fraction for one in seen] == sorted(one.fraction for one in seen)
+
+
+def test_a_slot_does_as_many_steps_as_fit(patient_logic: Any, lowdose: Any) -> None:
+    patient_logic.start(lowdose, device="cpu")
+    assert not fire()
+    assert not patient_logic.isRunning()
+
+
+def test_only_one_computation_at_a_time(module: Any, logic: Any, lowdose: Any) -> None:
+    logic.start(lowdose, device="cpu")
+    with pytest.raises(LIPCARError, match="running"):
+        logic.start(lowdose)
+    logic.waitForCompletion()
+
+
+def stop_by_cancel(slicer: Any, logic: Any, nodes: dict[str, Any]) -> None:
+    logic.cancel()
+
+
+def stop_by_closing_the_scene(slicer: Any, logic: Any, nodes: dict[str, Any]) -> None:
+    slicer.mrmlScene.Clear()
+
+
+def stop_by_removing(name: str) -> Callable[..., None]:
+    def stop(slicer: Any, logic: Any, nodes: dict[str, Any]) -> None:
+        slicer.mrmlScene.RemoveNode(nodes[name])
+
+    return stop
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [stop_by_cancel, stop_by_closing_the_scene, *map(stop_by_removing, ("lowdose", "predose", "output"))],
+    ids=["cancel", "close the scene", "remove the low-dose", "remove the pre-dose", "remove the output"],
+)
+@pytest.mark.parametrize("slots", [0, 1])
+def test_a_stop_leaves_no_trace(slicer: Any, logic: Any, stop: Callable[..., None], slots: int) -> None:
+    gains = {"lowdose": 1.3, "predose": 1.0, "output": 2.0}
+    nodes = {name: add_volume(name, gain) for name, gain in gains.items()}
+    done, before = [], {name: state(slicer, node) for name, node in nodes.items()}
+    logic.start(*nodes.values(), device="cpu", doneCallback=done.append)
+    for _ in range(slots):
+        fire()
+    stop(slicer, logic, nodes)
+    assert done == [None]
+    assert not logic.isRunning() and not Timer.active
+    assert logic.Observations == []
+    assert {name: state(slicer, node) for name, node in nodes.items()} == before
+    assert set(volumes()) <= set(nodes)
+
+
+def test_another_node_may_go(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    logic.start(lowdose, device="cpu")
+    slicer.mrmlScene.RemoveNode(predose)
+    assert logic.isRunning()
+    logic.waitForCompletion()
+    assert volumes() == ["low", "low simulated high dose"]
+
+
+def test_a_progress_callback_may_cancel(slicer: Any, logic: Any, lowdose: Any) -> None:
+    done = []
+    logic.start(lowdose, device="cpu", progressCallback=lambda progress: logic.cancel(), doneCallback=done.append)
+    logic.waitForCompletion()
+    assert done == [None] and volumes() == ["low"]
+
+
+def test_what_goes_wrong_later_is_handed_over(slicer: Any, module: Any, logic: Any, lowdose: Any) -> None:
+    errors = []
+    logic.start(lowdose, alpha=-1.0, device="cpu", errorCallback=errors.append)
+    fire()
+    assert isinstance(errors[0], LIPCARError) and not logic.isRunning()
+    with pytest.raises(LIPCARError, match="alpha"):
+        logic.process(lowdose, alpha=-1.0)
+    assert volumes() == ["low"]
+
+
+def test_unsuitable_input_is_refused_at_once(module: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    for arguments, message in [
+        ((lowdose, lowdose), "the same"),
+        ((lowdose, predose, lowdose), "one of the inputs"),
+        ((lowdose, predose, predose), "one of the inputs"),
+        ((lowdose, None, None, 0.006, "no-such-model"), "no-such-model"),
+    ]:
+        with pytest.raises(LIPCARError, match=message):
+            logic.start(*arguments)
+        assert not logic.isRunning()
+
+
+@pytest.mark.parametrize("package", ["torch", "safetensors"])
+def test_a_missing_package_is_explained(logic: Any, packages: Any, lowdose: Any, package: str) -> None:
+    packages.absent = [package]
+    logic.installDependencies()  # the user declines
+    with pytest.raises(LIPCARError, match="which is not installed"):
+        logic.start(lowdose)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_dicom_series_takes_its_header_from_slicers_database(
+    module: Any, services: Any, lowdose: Any, tmp_path: Path, known: bool
+) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    source = tmp_path / "source.dcm"
+    header = pydicom.Dataset()
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    header.PatientName = "Known^Patient"
+    header.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    header.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    header.save_as(source, enforce_file_format=True)
+    asked = []
+
+    def dicom_file(instance: str) -> str:
+        asked.append(instance)
+        return str(source) if known else ""
+
+    lowdose.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    logic = module.LIPCARLogic(replace(services, dicom_file=dicom_file))
+    output = logic.process(lowdose, device="cpu", iterations=1)
+    folders = [logic.exportDicom(output, tmp_path) for _ in range(2)]
+    assert [folder.name for folder in folders] == ["low_simulated_high_dose", "low_simulated_high_dose_2"]
+    assert asked == ["1.2.3", "1.2.3"]
+    written = pydicom.dcmread(sorted(folders[0].iterdir())[0])
+    assert (str(written.get("PatientName", "")) == "Known^Patient") == known
+    with pytest.raises(LIPCARError, match="no result of LIPCAR"):
+        logic.exportDicom(lowdose, tmp_path)
