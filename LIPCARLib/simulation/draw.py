@@ -390,7 +390,7 @@ def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], siz
     grain = _blurred(dice.normal(2, size, size), dice.uniform(0.3, 0.8, 1, 1, 1)) * inherent * tissue["body"]
     change = change + grain[:, 1:] - grain[:, :1]
     predose, highdose = predose + grain[:, :1], highdose + grain[:, :1] + change
-    darkens = (highdose < predose) * dice.chance(0.6, 1, 1, 1)
+    darkens = (highdose < predose) * dice.chance(0.25, 1, 1, 1)
     lowdose = torch.where(darkens > 0, highdose, lowdose + grain[:, :1] + fraction * change)
     lowdose = lowdose * (1 + (drift[:, 1:2] + dice.normal(1, 1, 1)) * gains[:, 1:2, None, None])
     predose = predose * (1 + (drift[:, :1] + dice.normal(1, 1, 1)) * gains[:, :1, None, None])
