@@ -42,7 +42,7 @@ def awake(widths: tuple[int, ...] = (8, 8)) -> AnchoredPrior:
 @pytest.mark.parametrize("acquisition", ACQUISITIONS, ids=[a.sequence.name for a in ACQUISITIONS])
 def test_an_untrained_prior_is_the_anchor(acquisition: Acquisition) -> None:
     low, before = images(2, 37, 50)
-    expected = anchor(low, before, noise(low, before), 0.2, acquisition).highdose
+    expected = anchor(low, before, 0.2, acquisition, sigma=noise(low, before)).highdose
     found = AnchoredPrior((8, 8))(low, before, conditions(2, acquisition))
     assert torch.allclose(found, expected, atol=1e-5)
 
@@ -91,11 +91,11 @@ def test_what_is_not_told_is_assumed_and_said_so() -> None:
 def test_a_map_of_t10_is_used() -> None:
     low, before = images(1)
     native = torch.full((1, 1, 32, 32), 3.0)
-    expected = anchor(low, before, noise(low, before), 0.2, ACQUISITIONS[0], native).highdose
+    expected = anchor(low, before, 0.2, ACQUISITIONS[0], native, noise(low, before)).highdose
     told = replace(conditions(), native=native)
     assert torch.allclose(AnchoredPrior((8, 8))(low, before, told), expected, atol=1e-5)
     assert not torch.allclose(
-        expected, anchor(low, before, noise(low, before), 0.2, ACQUISITIONS[0]).highdose, atol=1e-3
+        expected, anchor(low, before, 0.2, ACQUISITIONS[0], sigma=noise(low, before)).highdose, atol=1e-3
     )
 
 
