@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .alpha import ALPHA, AUTO, AUTO_DESCRIPTION, check_alpha
+    from .anchored import AnchoredPrior, features
+    from .conditions import Conditions
     from .devices import available_devices, choose_device
     from .manifest import ROLES, default_model, kind_of, list_models, read_manifest, write_file, write_manifest
     from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "alpha": ("ALPHA", "AUTO", "AUTO_DESCRIPTION", "check_alpha"),
+    "anchored": ("AnchoredPrior", "features"),
+    "conditions": ("Conditions",),
     "devices": ("available_devices", "choose_device"),
     "manifest": ("ROLES", "default_model", "kind_of", "list_models", "read_manifest", "write_file", "write_manifest"),
     "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
@@ -34,6 +38,8 @@ __all__ = [
     "AUTO",
     "AUTO_DESCRIPTION",
     "ROLES",
+    "AnchoredPrior",
+    "Conditions",
     "Model",
     "NetworkPair",
     "Progress",
@@ -44,6 +50,7 @@ __all__ = [
     "choose_device",
     "complete",
     "default_model",
+    "features",
     "kind_of",
     "list_models",
     "load_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,8 @@ from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
-BODY = 0.1
-"""Model scale: noise is measured where both images are brighter."""
+TISSUE = 0.1
+"""Model scale: what is darker in the low-dose image may be air, or masked, and shows another noise."""
 ITERATIONS = 30
 """Of the dual method of the total variation."""
 
@@ -58,7 +59,7 @@ def anchor(
         acquisition: of the images, or its curve (then with `native`).
         native: T10 in seconds, a number, or a map (N, 1, H, W); None for what the field lets expect.
         sigma: standard deviation of the noise of either image in model scale, a number or one a slice, (N,); None
-            for what :func:`noise_between` finds.
+            for what :func:`noise_between` finds, of neighbors or of pixels two apart, whichever is more.
 
     >>> predose = torch.full((1, 1, 32, 32), 0.4)
     >>> lowdose = predose.clone()
@@ -67,7 +68,10 @@ def anchor(
     >>> bool(found[..., 16, 16] > 0.7), round(found[0, 0, 2, 2].item(), 3)
     (True, 0.4)
     """
-    before, after = denoised_pair(lowdose, predose, noise_between(lowdose, predose) if sigma is None else sigma)
+    if sigma is None:
+        # Where an image was interpolated, neighbors share their noise and show less of it.
+        sigma = torch.maximum(noise_between(lowdose, predose), noise_between(lowdose, predose, apart=2))
+    before, after = denoised_pair(lowdose, predose, sigma)
     if isinstance(fraction, Tensor):
         fraction = fraction.view(-1, 1, 1, 1)
     mapped = isinstance(native, Tensor)
@@ -92,34 +96,26 @@ def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tu
     return (after - difference).clamp_min(0), after
 
 
-def noise_between(lowdose: Tensor, predose: Tensor) -> Tensor:
+def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1) -> Tensor:
     """Standard deviation of the noise of either image, (N,), from their difference, which has no texture of the body.
 
-    The median magnitude of the second difference along both axes over the body, over 0.6745 (Donoho & Johnstone,
-    Biometrika 81(3), 1994), and over sqrt(2) for the two images. Of neighbors and of pixels two apart, whichever shows
-    more: interpolation made neighbors alike. 0 where there is no body.
+    The median magnitude of its second difference along both axes over tissue, over 0.6745 (Donoho & Johnstone,
+    Biometrika 81(3), 1994) and over what six more pixels of noise add. 0 where there is no tissue.
 
     Args:
         lowdose, predose: (N, 1, H, W), model scale, aligned: what they do not share counts as noise.
+        apart: pixels between those that are compared; noise of neighbors is alike where an image was interpolated.
 
     >>> rng = torch.Generator().manual_seed(0)
     >>> predose, lowdose = 0.4 + 0.02 * torch.randn(2, 1, 1, 64, 64, generator=rng)
     >>> round(noise_between(lowdose, predose).item(), 2)
     0.02
     """
-    body = torch.minimum(lowdose, predose) > BODY
-    difference = lowdose - predose
-    return torch.maximum(_second_difference(difference, body, 1), _second_difference(difference, body, 2)) / 2**0.5
-
-
-def _second_difference(image: Tensor, inside: Tensor, apart: int) -> Tensor:
-    """Its robust standard deviation for each slice, in units of the image's noise, (N,)."""
-
-    def corners(of: Tensor) -> tuple[Tensor, ...]:
-        left, right = of[..., :-apart], of[..., apart:]
-        return left[..., :-apart, :], right[..., :-apart, :], left[..., apart:, :], right[..., apart:, :]
-
-    a, b, c, d = corners(image)
-    whole = torch.stack(corners(inside)).all(0)
-    size = (a - b - c + d).abs().masked_fill(~whole, float("nan")) / 2
-    return size.flatten(1).nanmedian(1).values.nan_to_num(0.0) / 0.6745
+    near, far = slice(None, -apart), slice(apart, None)
+    corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
+    a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
+    tissue = torch.stack([lowdose[corner] > TISSUE for corner in corners]).all(0)
+    second = (a - b - c + d).abs().masked_fill(~tissue, torch.nan).flatten(1)
+    if not second.shape[1]:
+        return lowdose.new_zeros(len(lowdose))
+    return second.nanmedian(dim=1).values.nan_to_num(0.0) / (0.6745 * math.sqrt(8))

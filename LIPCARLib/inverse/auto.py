@@ -35,11 +35,11 @@ EQUATION_SHARE = 3
 
 
 @dataclass(frozen=True)
-class Anchor:
+class Around:
     """Where the solution is looked for: around what, how firmly, and from where.
 
     >>> image = torch.zeros(1, 1, 8, 8)
-    >>> Anchor(GenTV(image), alpha=0.006, start=image).alpha
+    >>> Around(GenTV(image), alpha=0.006, start=image).alpha
     0.006
     """
 
@@ -64,11 +64,11 @@ def auto(session: Session) -> Plan:
     True
     """
     inside = body(session.lowdose, session.floor)
-    anchor = anchored(session, denoised(session.prior, inside), inside)
+    here = around(session, denoised(session.prior, inside), inside)
     # Where the pre-dose image may be another's, nothing that looks at it is asked: F looks at it too.
-    trust = no_trust(session) if session.doubtful else network_trust(session, anchor, inside)
-    equation = None if session.aligned is None else equation_problem(session, anchor, session.aligned, inside)
-    return plan(session, anchor, trust, equation)
+    trust = no_trust(session) if session.doubtful else network_trust(session, here, inside)
+    equation = None if session.aligned is None else equation_problem(session, here, session.aligned, inside)
+    return plan(session, here, trust, equation)
 
 
 def prior_as_it_is(session: Session) -> Plan:
@@ -83,12 +83,12 @@ def prior_as_it_is(session: Session) -> Plan:
     >>> torch.equal(only.x, image), only.network_evaluations
     (True, tensor([1]))
     """
-    here = anchored(session, session.prior, None)
+    here = around(session, session.prior, None)
     problem = Objective(session.forward_operator, session.lowdose, here.regularizer, here.alpha, session.predose)
     return Plan(proximal(problem, session.prior, Stop(1)), no_trust(session), budget=1)
 
 
-def anchored(session: Session, xbar: Tensor, support: Tensor | None) -> Anchor:
+def around(session: Session, xbar: Tensor, support: Tensor | None) -> Around:
     """Around `xbar`, which air keeps: GenTV does not see an offset there.
 
     Args:
@@ -97,17 +97,17 @@ def anchored(session: Session, xbar: Tensor, support: Tensor | None) -> Anchor:
 
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> round(anchored(session, image, None).alpha, 4)
+    >>> round(around(session, image, None).alpha, 4)
     0.0036
     """
     reference = xbar if session.around_prior else torch.zeros_like(xbar)
     # Plain total variation has nothing to keep in air but zero.
     start = xbar if support is None else torch.where(support, xbar, reference)
-    return Anchor(GenTV(reference, support), NOISE_ALPHA * max(session.sigma, LEAST_NOISE), start)
+    return Around(GenTV(reference, support), NOISE_ALPHA * max(session.sigma, LEAST_NOISE), start)
 
 
-def network_trust(session: Session, anchor: Anchor, inside: Tensor) -> Tensor:
-    """How far the measured image contradicts the anchor by what F says, (N,), 0..1; one forward pass of F.
+def network_trust(session: Session, here: Around, inside: Tensor) -> Tensor:
+    """How far the measured image contradicts the prior by what F says, (N,), 0..1; one forward pass of F.
 
     Args:
         inside: the body, (N, 1, H, W) boolean.
@@ -118,12 +118,12 @@ def network_trust(session: Session, anchor: Anchor, inside: Tensor) -> Tensor:
     >>> card = {"forward_operator_error": {"widths": [1.0, 2.0, 4.0, 8.0], "mean_squares": [1e-4] * 5}}
     >>> image = torch.full((1, 1, 32, 32), 0.4)
     >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card=card, sigma=0.01)
-    >>> network_trust(session, anchored(session, image, None), image > 0)
+    >>> network_trust(session, around(session, image, None), image > 0)
     tensor([0.])
     """
     error = torch.tensor(operator_error(session.card), device=session.prior.device)
     with torch.no_grad():
-        residual = session.forward_operator(anchor.start, session.predose) - session.lowdose
+        residual = session.forward_operator(here.start, session.predose) - session.lowdose
     return fine_scale_trust(residual, inside, session.sigma, error)
 
 
@@ -137,25 +137,23 @@ def no_trust(session: Session) -> Tensor:
     return torch.zeros(len(session.lowdose), device=session.lowdose.device)
 
 
-def network_problem(session: Session, anchor: Anchor, trust: Tensor) -> Objective:
-    """The paper's problem around the anchor, F's data term as heavy as it is trusted.
+def network_problem(session: Session, here: Around, trust: Tensor) -> Objective:
+    """The paper's problem around xbar, F's data term as heavy as it is trusted.
 
     Args:
         trust: (N,), 0..1.
 
     >>> image = torch.zeros(2, 1, 8, 8)
     >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> network_problem(session, anchored(session, image, None), torch.tensor([0.0, 1.0])).weight[:, 0, 0, 0]
+    >>> network_problem(session, around(session, image, None), torch.tensor([0.0, 1.0])).weight[:, 0, 0, 0]
     tensor([0.0000, 0.2000])
     """
     height, width = session.lowdose.shape[-2:]
     weight = (FINE_WEIGHT * trust).view(-1, 1, 1, 1).expand(-1, 1, height, width // 2 + 1)
-    return Objective(
-        session.forward_operator, session.lowdose, anchor.regularizer, anchor.alpha, session.predose, weight
-    )
+    return Objective(session.forward_operator, session.lowdose, here.regularizer, here.alpha, session.predose, weight)
 
 
-def equation_problem(session: Session, anchor: Anchor, predose: Tensor, inside: Tensor) -> Objective:
+def equation_problem(session: Session, here: Around, predose: Tensor, inside: Tensor) -> Objective:
     """The signal equation as F: everywhere at all but the finest scales, at all of them where tissue enhances.
 
     Args:
@@ -164,7 +162,7 @@ def equation_problem(session: Session, anchor: Anchor, predose: Tensor, inside: 
 
     >>> image = torch.full((1, 1, 16, 16), 0.4)
     >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> problem = equation_problem(session, anchored(session, image, None), image, image > 0)
+    >>> problem = equation_problem(session, around(session, image, None), image, image > 0)
     >>> bool(problem.data_fidelity(image) < 1e-6)
     True
     """
@@ -178,15 +176,15 @@ def equation_problem(session: Session, anchor: Anchor, predose: Tensor, inside: 
     return Objective(
         by_signal_equation(session.floor),
         lowdose,
-        anchor.regularizer,
-        anchor.alpha,
+        here.regularizer,
+        here.alpha,
         torch.cat((before, equilibrium_signal(before, after)), dim=1),
         always.expand(len(lowdose), -1, -1, -1),
         enhancing(lowdose, predose, inside, session.sigma),
     )
 
 
-def plan(session: Session, anchor: Anchor, trust: Tensor, equation: Objective | None) -> Plan:
+def plan(session: Session, here: Around, trust: Tensor, equation: Objective | None) -> Plan:
     """The signal equation alone first, F beside it where that is trusted; F alone without an equation.
 
     Args:
@@ -195,14 +193,14 @@ def plan(session: Session, anchor: Anchor, trust: Tensor, equation: Objective | 
 
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> plan(session, anchored(session, image, None), torch.ones(1), None).budget
+    >>> plan(session, around(session, image, None), torch.ones(1), None).budget
     10
     """
-    network, iterations = network_problem(session, anchor, trust), session.iterations
+    network, iterations = network_problem(session, here, trust), session.iterations
     if equation is None:
-        return Plan(proximal(network, anchor.start, Stop(iterations)), trust, iterations)
+        return Plan(proximal(network, here.start, Stop(iterations)), trust, iterations)
     budget = iterations * (EQUATION_SHARE + bool((trust > 0).any()))
-    return Plan(_equation_then_network(equation, network, anchor.start, trust, iterations), trust, budget)
+    return Plan(_equation_then_network(equation, network, here.start, trust, iterations), trust, budget)
 
 
 def _equation_then_network(

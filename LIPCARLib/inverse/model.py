@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
+from .anchored import AnchoredPrior
 from .anchored_model import AnchoredModel
 from .manifest import (
     MANIFEST,
@@ -31,7 +32,7 @@ from .network_pair import NetworkPair
 from .networks import VNet
 from .session import Model
 
-NETWORKS: dict[str, Callable[..., Any]] = {"VNet": VNet}
+NETWORKS: dict[str, Callable[..., Any]] = {"VNet": VNet, "AnchoredPrior": AnchoredPrior}
 """The networks that a manifest may ask for, by class name: torch modules with a property `architecture`."""
 
 

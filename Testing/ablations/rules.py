@@ -32,8 +32,8 @@ from LIPCARLib.inverse import (
     reconstruct,
 )
 from LIPCARLib.inverse.auto import (
-    Anchor,
-    anchored,
+    Around,
+    around,
     auto,
     equation_problem,
     network_problem,
@@ -66,14 +66,14 @@ def rule(function: Rule) -> Rule:
 def noisy_prior(session: Session) -> Plan:
     """Auto around the prior as it is."""
     inside = _inside(session)
-    return _as_auto(session, anchored(session, session.prior, inside), inside)
+    return _as_auto(session, around(session, session.prior, inside), inside)
 
 
 @rule
 def auto_with_air(session: Session) -> Plan:
     """Auto, air included."""
     inside = _inside(session)
-    return _as_auto(session, anchored(session, evidence.denoised(session.prior, inside), None), inside)
+    return _as_auto(session, around(session, evidence.denoised(session.prior, inside), None), inside)
 
 
 @rule
@@ -85,61 +85,61 @@ def unaligned(session: Session) -> Plan:
 @rule
 def even(session: Session) -> Plan:
     """Auto without regard to what enhances."""
-    inside, anchor = _ground(session)
-    equation = _equation(session, anchor, inside)
+    inside, here = _ground(session)
+    equation = _equation(session, here, inside)
     if equation is not None:
         equation = replace(equation, local_weight=torch.zeros_like(session.lowdose))
-    return plan(session, anchor, _trust(session, anchor, inside), equation)
+    return plan(session, here, _trust(session, here, inside), equation)
 
 
 @rule
 def ungated(session: Session) -> Plan:
     """Auto without the network."""
-    inside, anchor = _ground(session)
-    return plan(session, anchor, no_trust(session), _equation(session, anchor, inside))
+    inside, here = _ground(session)
+    return plan(session, here, no_trust(session), _equation(session, here, inside))
 
 
 @rule
 def gated(session: Session) -> Plan:
     """The network alone, where the data contradict the prior."""
-    inside, anchor = _ground(session)
-    return plan(session, anchor, _trust(session, anchor, inside), None)
+    inside, here = _ground(session)
+    return plan(session, here, _trust(session, here, inside), None)
 
 
 @rule
 def learned(session: Session) -> Plan:
     """The network in the signal equation's place, if it is right at coarse scales."""
-    inside, anchor = _ground(session)
-    trust = _trust(session, anchor, inside)
-    problem = network_problem(session, anchor, trust)
+    inside, here = _ground(session)
+    trust = _trust(session, here, inside)
+    problem = network_problem(session, here, trust)
     if sum(evidence.operator_error(session.card)[-2:]) <= COARSE_LIMIT**2:
         height, width = session.lowdose.shape[-2:]
         problem = replace(
             problem, weight=problem.weight + evidence.scale_weights(height, width, session.lowdose.device, session.gain)
         )
-    return Plan(proximal(problem, anchor.start, Stop(session.iterations)), trust, session.iterations)
+    return Plan(proximal(problem, here.start, Stop(session.iterations)), trust, session.iterations)
 
 
 @rule
 def denoised(session: Session) -> Plan:
     """The denoised prior alone, no data."""
-    _, anchor = _ground(session)
-    return plan(session, anchor, no_trust(session), None)
+    _, here = _ground(session)
+    return plan(session, here, no_trust(session), None)
 
 
 @rule
 def discrepancy(session: Session) -> Plan:
     """A denoised prior; alpha is the largest of a path at which the residual's size is what is expected (Morozov)."""
-    inside, anchor = _ground(session)
+    inside, here = _ground(session)
     expected = sum(evidence.operator_error(session.card)) + session.sigma**2
-    problem = Objective(session.forward_operator, session.lowdose, anchor.regularizer, anchor.alpha, session.predose)
+    problem = Objective(session.forward_operator, session.lowdose, here.regularizer, here.alpha, session.predose)
 
     def satisfied(x: Tensor) -> Tensor:
         with torch.no_grad():
             residual = session.forward_operator(x, session.predose) - session.lowdose
         return evidence.band_energies(residual, inside).sum(1) <= expected
 
-    steps = continuation(problem, anchor.start, DISCREPANCY_ALPHAS, satisfied, session.iterations)
+    steps = continuation(problem, here.start, DISCREPANCY_ALPHAS, satisfied, session.iterations)
     return Plan(steps, torch.ones_like(no_trust(session)), session.iterations * len(DISCREPANCY_ALPHAS))
 
 
@@ -147,23 +147,23 @@ def _inside(session: Session) -> Tensor:
     return evidence.body(session.lowdose, session.floor)
 
 
-def _ground(session: Session) -> tuple[Tensor, Anchor]:
-    """The body and the anchor that `auto` takes."""
+def _ground(session: Session) -> tuple[Tensor, Around]:
+    """The body, and where `auto` looks."""
     inside = _inside(session)
-    return inside, anchored(session, evidence.denoised(session.prior, inside), inside)
+    return inside, around(session, evidence.denoised(session.prior, inside), inside)
 
 
-def _trust(session: Session, anchor: Anchor, inside: Tensor) -> Tensor:
-    return no_trust(session) if session.doubtful else network_trust(session, anchor, inside)
+def _trust(session: Session, here: Around, inside: Tensor) -> Tensor:
+    return no_trust(session) if session.doubtful else network_trust(session, here, inside)
 
 
-def _equation(session: Session, anchor: Anchor, inside: Tensor) -> Objective | None:
-    return None if session.aligned is None else equation_problem(session, anchor, session.aligned, inside)
+def _equation(session: Session, here: Around, inside: Tensor) -> Objective | None:
+    return None if session.aligned is None else equation_problem(session, here, session.aligned, inside)
 
 
-def _as_auto(session: Session, anchor: Anchor, inside: Tensor) -> Plan:
-    """What `auto` does, around another anchor."""
-    return plan(session, anchor, _trust(session, anchor, inside), _equation(session, anchor, inside))
+def _as_auto(session: Session, here: Around, inside: Tensor) -> Plan:
+    """What `auto` does, around something else."""
+    return plan(session, here, _trust(session, here, inside), _equation(session, here, inside))
 
 
 def continuation(
