@@ -17,6 +17,7 @@ from .models import models_app
 from .phantom import phantom
 from .robustness import robustness
 from .train import train
+from .train_anchored import train_anchored_command
 
 app = typer.Typer(
     name="lipcar",
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (enhance, demo, phantom, train, evaluate, robustness):
     app.command()(command)
+app.command("train-anchored")(train_anchored_command)
 app.add_typer(models_app, name="models")
 
 

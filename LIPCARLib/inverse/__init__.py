@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from .anchored import AnchoredPrior, features
     from .conditions import Conditions
     from .devices import available_devices, choose_device
-    from .manifest import ROLES, default_model, kind_of, list_models, read_manifest, write_file, write_manifest
+    from .manifest import (
+        ROLES,
+        default_model,
+        find_model,
+        kind_of,
+        list_models,
+        read_manifest,
+        write_file,
+        write_manifest,
+    )
     from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
     from .network_pair import NetworkPair
     from .networks import VNet
@@ -24,7 +33,16 @@ _HOME = {
     "anchored": ("AnchoredPrior", "features"),
     "conditions": ("Conditions",),
     "devices": ("available_devices", "choose_device"),
-    "manifest": ("ROLES", "default_model", "kind_of", "list_models", "read_manifest", "write_file", "write_manifest"),
+    "manifest": (
+        "ROLES",
+        "default_model",
+        "find_model",
+        "kind_of",
+        "list_models",
+        "read_manifest",
+        "write_file",
+        "write_manifest",
+    ),
     "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
     "network_pair": ("NetworkPair",),
     "networks": ("VNet",),
@@ -51,6 +69,7 @@ __all__ = [
     "complete",
     "default_model",
     "features",
+    "find_model",
     "kind_of",
     "list_models",
     "load_model",

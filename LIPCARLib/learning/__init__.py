@@ -1,11 +1,14 @@
 """Cohorts in, a model out."""
 
+from .anchored_training import AnchoredProgress, AnchoredSettings, train_anchored
 from .cohort import Subject, read_parameters, read_subject, subject_folders
 from .settings import TrainingSettings
 from .simulated_cohort import write_simulated_cohort
 from .training import TrainingProgress, snapshot_name, train
 
 __all__ = [
+    "AnchoredProgress",
+    "AnchoredSettings",
     "Subject",
     "TrainingProgress",
     "TrainingSettings",
@@ -14,5 +17,6 @@ __all__ = [
     "snapshot_name",
     "subject_folders",
     "train",
+    "train_anchored",
     "write_simulated_cohort",
 ]

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
-from ..inverse import AnchoredPrior, Conditions, features, write_file
+from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model, write_file
 from ..simulation.draw import Drawn, draw_batch
 
 ENHANCING = 0.15
@@ -29,6 +29,7 @@ AIR_WEIGHT = 0.05
 """Of a pixel outside the body, where a pixel inside has 1."""
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "prior.safetensors"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,70 @@ def train_prior(
             scores[name] = errors(predicted, drawn.predose, drawn.highdose, drawn.body)
         yield AnchoredProgress(trainer.step, total / count, scores)
     return trainer.output / WEIGHTS
+
+
+def train_anchored(
+    output: str | os.PathLike[str],
+    settings: AnchoredSettings,
+    *,
+    resume: bool = False,
+    start: str | os.PathLike[str] | None = None,
+    every: int = 500,
+    workers: int = 0,
+    validation_count: int = 48,
+) -> Generator[AnchoredProgress, None, Path]:
+    """Train the prior of an anchored model, measure it on drawn examinations, and save the model.
+
+    Args:
+        output: the model's folder; its checkpoints lie in a folder in it.
+        settings, resume, every, workers: as in :func:`train_prior`.
+        start: an anchored model's name or folder, from whose weights to go on.
+        validation_count: drawn examinations that no training sees.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        LIPCARError: as :func:`train_prior`; a model to start from that has no such weights.
+    """
+    output = Path(output)
+    weights = None
+    if start is not None:
+        model = load_model(start)
+        if model.manifest["architecture"]["prior"]["class"] != "AnchoredPrior":
+            raise LIPCARError(f"The model '{model.name}' has no anchored prior to start from; give one that has.")
+        settings = replace(settings, start=model.digest)
+        weights = find_model(start) / model.manifest["files"]["prior"]["path"]
+    drawn = validation_set(validation_count)
+    options: dict[str, Any] = {"resume": resume, "start": weights, "every": every, "workers": workers}
+    steps = train_prior(output / CHECKPOINTS, settings, validation={"drawn": drawn}, **options)
+    scores: dict[str, float] = {}
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            path = Path(stop.value)
+            break
+        scores = progress.errors["drawn"]
+        yield progress
+    network = AnchoredPrior(settings.widths, settings.depth)
+    _load(network, load_file(path), str(path))
+    card = {
+        "description": "Pre-dose and low-dose image; the signal equation of the acquisition and what a network adds.",
+        "licence": "MIT",
+        "intended_use": "Research only. Results are simulated images and not for diagnosis.",
+        "training": {
+            "cohort": "examinations drawn at random, no two alike (LIPCARLib/simulation/draw.py)",
+            "settings": asdict(settings),
+            "torch": torch.__version__,
+            "drawn_validation": {"closed form": _rounded(anchor_errors(*drawn)), "prior": _rounded(scores)},
+        },
+    }
+    return save_anchored_model(output, output.resolve().name, network, card)
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
 
 
 class _Batches(Dataset[tuple[Drawn, Tensor, Tensor, Tensor]]):

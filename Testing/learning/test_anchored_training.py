@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from LIPCARLib.errors import LIPCARError
+from LIPCARLib.inverse import load_model
 from LIPCARLib.learning.anchored_training import (
     WEIGHTS,
     AnchoredProgress,
@@ -17,6 +18,7 @@ from LIPCARLib.learning.anchored_training import (
     anchor_errors,
     conditions_of,
     prior_loss,
+    train_anchored,
     train_prior,
     validation_set,
 )
@@ -89,3 +91,18 @@ def test_a_network_is_told_what_the_draw_hands_on() -> None:
     assert torch.equal(told.dose_fraction, drawn.parameters.told_dose_fraction)
     assert torch.equal(conditions_of(drawn).sequence_told, drawn.parameters.sequence_told)
     assert told.acquisitions == drawn.parameters.told_acquisitions
+
+
+def test_a_trained_model_can_be_used_and_gone_on_from(tmp_path: Path) -> None:
+    steps = train_anchored(tmp_path / "first", TINY, every=3, validation_count=2)
+    assert [progress.step for progress in steps] == [3, 6]
+    model = load_model(tmp_path / "first")
+    assert model.has_weights and model.manifest["training"]["drawn_validation"]["prior"]["body"] > 0
+    still = replace(TINY, learning_rate=0.0)
+    list(train_anchored(tmp_path / "second", still, start=tmp_path / "first", validation_count=2))
+    again = load_model(tmp_path / "second")
+    assert again.manifest["training"]["settings"]["start"] == model.digest
+    for mine, others in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(mine, others, rtol=0, atol=1e-3)
+    with pytest.raises(LIPCARError, match="no anchored prior"):
+        list(train_anchored(tmp_path / "third", TINY, start="signal"))

@@ -1,0 +1,49 @@
+"""`lipcar train-anchored`: train what a network adds to the signal equation, on examinations drawn on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..learning import AnchoredProgress, AnchoredSettings, train_anchored
+from .console import err, out, print_written, progress_bar
+
+
+def train_anchored_command(
+    output: Annotated[Path, typer.Argument(help="Folder of the model to make.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of Adam, one batch each.")] = 30_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
+    start_from: Annotated[str | None, typer.Option(help="An anchored model, to go on from its weights.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 1.5e-3,
+    batch: Annotated[int, typer.Option(min=1, help="Examinations a step.")] = 8,
+    size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 96,
+    bfloat16: Annotated[bool, typer.Option(help="Twice as fast where the processor has it.")] = True,
+    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw beside the one that trains.")] = 1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train a model that starts from the signal equation. Needs no cohort; may be stopped and resumed."""
+    settings = AnchoredSettings(
+        steps=steps, batch=batch, size=size, learning_rate=learning_rate, bfloat16=bfloat16, seed=seed
+    )
+    with progress_bar("Training", steps) as (bar, task):
+        for progress in train_anchored(output, settings, resume=resume, start=start_from, every=every, workers=workers):
+            bar.update(task, completed=progress.step, info=_line(progress))
+            if not err.is_terminal:
+                err.print(_line(progress), highlight=False, soft_wrap=True)
+    print_written([output])
+    out.print(
+        "Measure it: `lipcar evaluate COHORT --model FOLDER`, Testing/benchmarks/real_heads.py.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _line(progress: AnchoredProgress) -> str:
+    drawn = progress.errors["drawn"]
+    return (
+        f"step {progress.step}, loss {progress.loss:.4f}; drawn examinations: body RMSE {drawn['body']:.4f}, "
+        f"what enhances {drawn['enhancing']:.4f}, bias there {drawn['bias']:+.4f}"
+    )
