@@ -15,7 +15,7 @@ from ..physics import Acquisition
 from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
 from .comparison import KINSHIP, KINSHIP_DOUBT, looks_swapped, note_kinship
 from .files import AnyPath
-from .gain import gain_ratio, settle_gain
+from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, slices_first, slicing_axis
 from .headers import common_acquisition
 from .intensity import foreground, foreground_scale, noise_deviation, noise_floor
@@ -45,7 +45,8 @@ class Examination:
         noise: its noise's standard deviation, in its units, by the pre-dose image too (see `noise_deviation`).
         predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
             `shift_between`).
-        predose_gain: what the pre-dose image was multiplied by, 1 where it was left alone (see `gain_ratio`).
+        predose_gain: what the pre-dose image was multiplied by, on average over tissue, 1 where it was left alone (see
+            `find_gain`).
         predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
             the networks mind; (0, 0) where it was moved or none was told.
         predose_doubtful: the pre-dose image may show something else, or moved tissue (see `kinship`): a rule for alpha
@@ -293,28 +294,38 @@ def _matched(
     """
     shift = rest = 0.0, 0.0
     doubtful = False
+    coarse = coarse_level(predose, lowdose)
+    predose *= np.float32(coarse)
     if match:
         predose, shift, rest = register(predose, lowdose, grid, axis, notices)
         related = note_kinship(predose, lowdose, notices)
         doubtful = related is not None and related < KINSHIP_DOUBT
         if related is not None and related < KINSHIP:
             return _Matched(None, shift, rest, doubtful=doubtful)
-    gain = 1.0
-    ratio = gain_ratio(predose, lowdose)
-    if ratio is None:
-        notices.append(
-            "The pre-dose and the low-dose image have no bright tissue in common. "
-            "Are both of the same patient and session, and registered?"
+    found = find_gain(predose, lowdose, moved=doubtful)
+    if found is not None and looks_swapped(predose, lowdose, found):
+        words = (
+            "The low-dose image is darker than the pre-dose image where tissue changes most, as if the two were "
+            "swapped. Check which one was acquired first"
         )
-    elif looks_swapped(predose, lowdose):
+        if match:
+            raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
+        notices.append(f"{words}.")
+    if found is None or (found.doubtful and not doubtful):
+        # Of one level and too small or too dark to tell more: most sessions have one gain.
+        left_out = match and (found is not None or coarse != 1)
         notices.append(
-            "The low-dose image is darker than the pre-dose image where tissue changes most, as "
-            "if the two were swapped. Check which one was acquired first."
+            "How much brighter the low-dose image is where the agent does nothing cannot be told from the two images"
+            + ("; the pre-dose image was left out. " if left_out else ". ")
+            + "Are both of the same patient and session, with bright tissue in common, and registered?"
         )
-    else:
-        gain = settle_gain(ratio, match, notices)
-    predose *= np.float32(gain)
-    return _Matched(predose, shift, rest, gain, doubtful)
+        predose /= np.float32(coarse)
+        return _Matched(None if left_out else predose, shift, rest, doubtful=True)
+    gain = settle_gain(found, coarse, match, notices)
+    predose /= np.float32(coarse)
+    if gain is not NO_GAIN:
+        gain.apply(predose)
+    return _Matched(predose, shift, rest, gain.ratio, doubtful)
 
 
 def _slices(image: sitk.Image, axis: int) -> np.ndarray:

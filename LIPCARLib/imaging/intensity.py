@@ -155,4 +155,9 @@ def sampled(array: np.ndarray) -> np.ndarray:
 
 def some_slices(volume: np.ndarray) -> np.ndarray:
     """(S, H, W), every n-th slice above MAX_SAMPLES voxels: where pixels are compared with their neighbors."""
-    return volume[:: -(-volume.size // MAX_SAMPLES)]
+    return volume[chosen_slices(volume)]
+
+
+def chosen_slices(volume: np.ndarray) -> slice:
+    """The ones that `some_slices` takes."""
+    return slice(None, None, -(-volume.size // MAX_SAMPLES))

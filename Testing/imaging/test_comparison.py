@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
 from LIPCARLib.simulation import simulate
 
@@ -13,7 +14,15 @@ from .samples import head, image_of, pair, with_tumor
 
 
 def swap_notices(low: sitk.Image, pre: sitk.Image) -> list[str]:
-    return [notice for notice in Examination.from_images(low, pre).notices if "swapped" in notice]
+    """What is said where the user asked to go on; else it is an error."""
+    unmatched = Examination.from_images(low, pre, match_predose=False)
+    found = [notice for notice in unmatched.notices if "swapped" in notice]
+    if found:
+        with pytest.raises(LIPCARError, match="swapped"):
+            Examination.from_images(low, pre)
+    else:
+        Examination.from_images(low, pre)
+    return found
 
 
 @pytest.mark.parametrize("gain", [1.3, 1.5, 2.0])
@@ -59,13 +68,22 @@ def test_a_strangers_predose_image_is_left_out() -> None:
         for index, anatomy in ((0, "rat"), (3, "rat"), (1, "human"))
     )
     low, pre, similar, other = (image_of(a) for a in (own.lowdose, own.predose, alike.predose, stranger.predose))
-    doubtful = Examination.from_images(low, similar)
-    assert doubtful.predose is not None
-    assert any("Check that the pre-dose image is of this patient" in notice for notice in doubtful.notices)
-    assert doubtful.predose_doubtful
-    kept, left_out = Examination.from_images(low, pre), Examination.from_images(low, other)
+    kept, doubtful, left_out = (Examination.from_images(low, image) for image in (pre, similar, other))
     assert kept.predose is not None and not any("structures" in notice for notice in kept.notices)
     assert not kept.predose_doubtful
+    assert doubtful.predose is not None and doubtful.predose_doubtful
+    assert any("Check that the pre-dose image is of this patient" in notice for notice in doubtful.notices)
+    assert any("cannot be told" in notice for notice in doubtful.notices)
     assert left_out.predose is None
     assert any("shows something else and was left out" in notice for notice in left_out.notices)
     assert Examination.from_images(low, other, match_predose=False).predose is not None
+
+
+def test_a_deformed_predose_image_is_kept_and_doubted() -> None:
+    own = simulate(11, 1, slices=2, size=128, anatomy="human")
+    pre = own.predose.copy()
+    for row in range(128):
+        pre[:, row] = np.roll(pre[:, row], round(6 * np.sin(row / 12)), 1)
+    found = Examination.from_images(image_of(own.lowdose), image_of(pre))
+    assert found.predose is not None and found.predose_doubtful
+    assert found.predose_gain == pytest.approx(1, abs=0.02)
