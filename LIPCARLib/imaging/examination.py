@@ -293,7 +293,7 @@ def _matched(
     The arrays are (S, H, W); the pre-dose image is the caller's to give away. Without `match` it is compared only.
     """
     shift = rest = 0.0, 0.0
-    doubtful = False
+    related, doubtful = None, False
     coarse = coarse_level(predose, lowdose)
     predose *= np.float32(coarse)
     if match:
@@ -308,7 +308,7 @@ def _matched(
             "The low-dose image is darker than the pre-dose image where tissue changes most, as if the two were "
             "swapped. Check which one was acquired first"
         )
-        if match:
+        if related is not None and not doubtful:  # of one subject at rest: else it may have moved
             raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
         notices.append(f"{words}.")
     if found is None or (found.doubtful and not doubtful):
