@@ -18,7 +18,7 @@ KINSHIP_WIDTHS = (5, 31)
 SWAP_REACH = 3
 """Pixels to each side in which the darkest one is looked for: a movement by so much raises no alarm."""
 SWAP_CHANGE = 0.1
-"""Changes count from this share of typical tissue's intensity on: 16 of 17 swapped simulated pairs had them."""
+"""Changes count from this share of typical tissue's intensity on: half of the swapped simulated pairs had enough of them."""
 SWAP_DOMINANCE = 4.0
 """What was lost must weigh so many times what was gained: 9 in a swapped breast, 0.2 in pairs in order."""
 SWAP_FRACTION = 1e-3
@@ -107,7 +107,8 @@ def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> bool:
     same = abs(np.log(gain.ratio) + gain.most) <= GAIN_TOLERANCE
     reference = before * np.float32(np.exp(gain.most)) if same else before
     lost, gained = _darkest_near(reference) - after, _darkest_near(after) - before * np.float32(np.exp(gain.highest))
-    lost, gained = lost[lost > limit], gained[gained > limit]
+    common = _darkest_near(foreground(before) & foreground(after))  # the outline of the body moves, too
+    lost, gained = lost[common & (lost > limit)], gained[common & (gained > limit)]
     if lost.size < max(SWAP_PIXELS, SWAP_FRACTION * tissue.size):
         return False
     return float(lost.sum()) > SWAP_DOMINANCE * float(gained.sum())

@@ -308,7 +308,7 @@ def _matched(
             "The low-dose image is darker than the pre-dose image where tissue changes most, as if the two were "
             "swapped. Check which one was acquired first"
         )
-        if related is not None and not doubtful:  # of one subject at rest: else it may have moved
+        if related is not None and not found.doubtful:  # else something may have moved
             raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
         notices.append(f"{words}.")
     if found is None or (found.doubtful and not doubtful):
