@@ -105,7 +105,9 @@ def enhance(
     examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose, told)
     if t1_map is not None:
         examination = examination.with_t1_map(read_image(t1_map), f"The T1 map ('{t1_map}')")
-    chosen = load_model(default_model(examination.predose is not None) if model is None else model)
+    chosen = load_model(
+        default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
+    )
     if not chosen.uses_acquisition and (acquisition is not None or t1_map is not None):
         print_notice(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
     options = {"alpha": weight, "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}

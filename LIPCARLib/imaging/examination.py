@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from ..errors import LIPCARError
 from ..physics import Acquisition
 from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
-from .comparison import KINSHIP, KINSHIP_DOUBT, looks_swapped, note_kinship
+from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, slices_first, slicing_axis
@@ -303,12 +303,13 @@ def _matched(
         if related is not None and related < KINSHIP:
             return _Matched(None, shift, rest, doubtful=doubtful)
     found = find_gain(predose, lowdose, moved=doubtful)
-    if found is not None and looks_swapped(predose, lowdose, found):
+    darkened = 0.0 if found is None else looks_swapped(predose, lowdose, found)
+    if found is not None and darkened:
         words = (
             "The low-dose image is darker than the pre-dose image where tissue changes most, as if the two were "
             "swapped. Check which one was acquired first"
         )
-        if related is not None and not found.doubtful:  # else something may have moved
+        if darkened >= SWAP_CERTAIN and related is not None and not found.doubtful:  # else something may have moved
             raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
         notices.append(f"{words}.")
     if found is None or (found.doubtful and not doubtful):

@@ -7,7 +7,7 @@ from ..errors import LIPCARError
 ALPHA = 6e-3
 """The paper's regularization parameter."""
 AUTO = "auto"
-AUTO_DESCRIPTION = "auto: alpha by the noise, the data where they contradict the prior"
+AUTO_DESCRIPTION = "auto: an anchored prior stays, a network's yields to contrary data"
 """What auto does, in one line for help texts; `inverse.auto` does it."""
 
 

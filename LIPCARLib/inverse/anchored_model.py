@@ -11,6 +11,7 @@ from torch import Tensor
 from .anchor import Anchor, anchor
 from .auto import prior_as_it_is
 from .conditions import Conditions
+from .evidence import body
 from .operators import by_acquisition
 from .session import Model, Rule, Session, Slices
 
@@ -62,7 +63,11 @@ class AnchoredModel(Model):
         predose, told = self._needed(slices.aligned), slices.conditions
         with torch.no_grad():
             physics = anchored_by(slices.lowdose, predose, told)
-            found = physics.highdose if self._network is None else self._network(slices.lowdose, predose, told)
+            found = physics.highdose
+            if self._network is not None:
+                # In air there is nothing to add; what a network adds there was hardly weighed in its training.
+                inside = body(slices.lowdose, slices.floor)
+                found = torch.where(inside, self._network(slices.lowdose, predose, told), found)
         return Session(
             lowdose=slices.lowdose,
             predose=torch.cat((physics.predose, physics.headroom), dim=1),

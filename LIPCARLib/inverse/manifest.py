@@ -57,19 +57,26 @@ def list_models() -> list[ModelEntry]:
     """The shipped models, sorted by name.
 
     >>> [entry.name for entry in list_models()]
-    ['signal', 'vnet-lowdose', 'vnet-predose']
+    ['anchored', 'signal', 'vnet-lowdose', 'vnet-predose']
     """
     folder = RESOURCES / "Models"
     return [ModelEntry(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))]
 
 
-def default_model(uses_predose: bool) -> str:
-    """The shipped model for an examination with or without a pre-dose image.
+def default_model(uses_predose: bool, doubtful: bool = False) -> str:
+    """The shipped model for an examination.
 
-    >>> default_model(uses_predose=True)
-    'vnet-predose'
+    Args:
+        uses_predose: there is a pre-dose image.
+        doubtful: which may show something else than the low-dose image (`Examination.predose_doubtful`): what moved
+            looks like agent to the signal equation, and a network that knows heads is the better guess.
+
+    >>> default_model(uses_predose=True), default_model(uses_predose=True, doubtful=True), default_model(False)
+    ('anchored', 'vnet-predose', 'vnet-lowdose')
     """
-    return "vnet-predose" if uses_predose else "vnet-lowdose"
+    if not uses_predose:
+        return "vnet-lowdose"
+    return "vnet-predose" if doubtful else "anchored"
 
 
 def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:

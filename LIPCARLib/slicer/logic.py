@@ -149,7 +149,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         examination = self._withAcquisition(
             whole.part(slices[0], slices[1] or len(whole.lowdose)), volumes, acquisition
         )
-        name = model or default_model(examination.predose is not None)
+        name = model or default_model(examination.predose is not None, examination.predose_doubtful)
         steps = reconstruct(
             examination,
             load_model(self._services.shipped_models().get(name, name)),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from LIPCARLib.imaging import Examination
-from LIPCARLib.imaging.gain import gain_ratio
+from LIPCARLib.imaging.gain import NO_GAIN, find_gain
 from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse import complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=0.2, help="low dose over full dose (default 0.2)")
     parser.add_argument("--noise", type=float, default=0.015, help="in units of the bright end (default 0.015)")
     parser.add_argument("--settled", action="store_true", help="the gain between the images is settled first")
+    parser.add_argument("--untold", action="store_true", help="models are told neither acquisition nor dose fraction")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -82,8 +83,9 @@ def main() -> None:
         methods = physics(case, arguments.fraction)
         for model in models:
             for alpha in arguments.alpha:
-                told = arguments.fraction if model.uses_acquisition else None
-                result = complete(reconstruct(case.examination, model, alpha=alpha, device="cpu", dose_fraction=told))
+                told = arguments.fraction if model.uses_acquisition and not arguments.untold else None
+                images = replace(case.examination, acquisition=None) if arguments.untold else case.examination
+                result = complete(reconstruct(images, model, alpha=alpha, device="cpu", dose_fraction=told))
                 methods[f"{model.name}, prior alone"] = result.prior
                 methods[f"{model.name}, alpha {alpha}"] = result.highdose
         for method, image in methods.items():
@@ -101,7 +103,7 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
             chosen = (np.arange(min(arguments.slices, count)) * step + step / 2).astype(int)
             predose, highdose = (image[chosen].astype(np.float64) for image in images)
             if arguments.settled:
-                highdose /= gain_ratio(predose, highdose) or 1.0
+                highdose /= (find_gain(predose, highdose) or NO_GAIN).ratio
             for index, law in enumerate(LAWS):
                 rng = np.random.default_rng((arguments.seed, index))
                 yield simulated(before.stem, law, predose, highdose, arguments.fraction, arguments.noise, rng)

@@ -91,7 +91,7 @@ def module(slicer: Any) -> Any:
 @pytest.fixture
 def models(tmp_path: Path, model_folder: Path, lowdose_model_folder: Path) -> dict[str, Path]:
     """Random models under the names of the shipped ones; tests may alter them."""
-    folders = {"vnet-lowdose": lowdose_model_folder, "vnet-predose": model_folder}
+    folders = {"anchored": model_folder, "vnet-lowdose": lowdose_model_folder, "vnet-predose": model_folder}
     return {name: shutil.copytree(folder, tmp_path / "Models" / name) for name, folder in folders.items()}
 
 

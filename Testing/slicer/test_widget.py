@@ -120,9 +120,10 @@ def test_a_model_is_chosen_by_name_or_added_from_a_folder(
     panel: Any, dialogs: Any, models: dict[str, Path], tmp_path: Path
 ) -> None:
     parameters, chooser = panel.logic.getParameterNode(), panel.ui.modelComboBox
-    assert [chooser.itemData(index) for index in range(chooser.count)] == ["automatic", "vnet-lowdose", "vnet-predose"]
-    emit(chooser, "activated(int)", 1)
-    assert parameters.model == "vnet-lowdose" and chooser.currentIndex == 1
+    shown = [chooser.itemData(index) for index in range(chooser.count)]
+    assert shown == ["automatic", "anchored", "vnet-lowdose", "vnet-predose"]
+    emit(chooser, "activated(int)", 2)
+    assert parameters.model == "vnet-lowdose" and chooser.currentIndex == 2
     panel.addModel(str(tmp_path / "nowhere"))
     assert "nowhere" in dialogs.shown[0] and parameters.model == "vnet-lowdose"
     folder = shutil.copytree(models["vnet-lowdose"], tmp_path / "mine")
