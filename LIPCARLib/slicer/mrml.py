@@ -23,7 +23,7 @@ ATTRIBUTE_PREFIX = "LIPCAR."
 OUTPUT_NAME = "simulated high dose"
 """What follows the low-dose volume's name in the name of a new result."""
 EXTRAS = {"prior": "prior", "enhancement": "enhancement", "data_consistency": "data consistency"}
-"""Volumes that a result may bring along, and how their names end: the network's own guess, x - x_P, and F(x) - x_L."""
+"""Volumes that a result may bring along, and how their names end: the model's own guess, x - x_P, and F(x) - x_L."""
 WINDOW_PERCENTILE = 99.9
 """Of the result: what the shared window is widened to, so that enhancing tissue is not shown clipped."""
 

@@ -25,7 +25,7 @@ WHITE_PERCENTILE = 99.8
 IMAGE_TITLES = {
     "predose": "pre-dose",
     "lowdose": "low-dose",
-    "prior": "prior (network)",
+    "prior": "prior",
     "lip-car": "LIP-CAR",
     "highdose": "high-dose",
 }
