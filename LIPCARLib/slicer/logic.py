@@ -228,7 +228,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from ..inverse import Progress, mapped
         from ..study import examination_metrics
         from .mrml import add_volumes
-        from .tables import add_convergence, add_metrics
+        from .tables import add_convergence, add_metrics, forget_tables
 
         result = yield from steps
         self.lastResult = result
@@ -241,7 +241,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
             metrics = yield from mapped(examination_metrics(examination, result), lambda nothing: finished)
         output = add_volumes(examination, result, output=outputVolume, extras=extras, **volumes)
-        add_convergence(result.objective, output)
+        forget_tables(output)
+        if any(len(values) > 1 for values in result.objective):  # else nothing was solved, and a line needs two points
+            add_convergence(result.objective, output)
         if metrics:
             add_metrics(metrics, examination.first_slice, output)
         return output

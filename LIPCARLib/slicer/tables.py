@@ -41,6 +41,15 @@ def add_metrics(
     return _referred_table(output, "metrics", "metrics", columns)
 
 
+def forget_tables(output: VolumeNode) -> None:
+    """Take the tables and the chart of an earlier result out of the scene: they do not belong to what comes now."""
+    for role in ("convergence", "objective", "metrics"):
+        node = related(output, role)
+        if node is not None:
+            output.RemoveNodeReferenceIDs(f"{ATTRIBUTE_PREFIX}{role}")
+            output.GetScene().RemoveNode(node)
+
+
 def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) -> Any:
     """A plot chart of the objective by network evaluation, referred to by the output node.
 

@@ -230,3 +230,11 @@ def test_what_the_physics_had_to_assume_is_noticed(module: Any, logic: Any, lowd
     assert any("How the images were acquired is not known" in notice for notice in logic.notices)
     logic.process(lowdose, predose, device="cpu")
     assert not any("assumed" in notice for notice in logic.notices)
+
+
+def test_what_solved_nothing_has_no_convergence(slicer: Any, logic: Any, lowdose: Any, predose: Any) -> None:
+    signal = ROOT / "Resources" / "Models" / "signal"
+    solved = logic.process(lowdose, predose, model=str(signal), alpha=0.01, device="cpu")
+    assert solved.GetNodeReference("LIPCAR.convergence") is not None
+    again = logic.process(lowdose, predose, solved, model=str(signal), device="cpu")
+    assert again is solved and again.GetNodeReference("LIPCAR.convergence") is None
