@@ -20,8 +20,8 @@ def list_command() -> None:
     table = Table("name", "pre-dose", "trained on", "description", box=None)
     for entry in list_models():
         manifest = read_manifest(entry.folder)
-        subjects = len(manifest.get("training", {}).get("training_subjects", []))
-        trained = f"{subjects} subjects" if manifest["files"] else "nothing"
+        subjects = manifest.get("training", {}).get("training_subjects")
+        trained = f"{len(subjects)} subjects" if subjects else "random examinations" if manifest["files"] else "nothing"
         table.add_row(entry.name, "yes" if manifest["uses_predose"] else "no", trained, manifest.get("description", ""))
     out.print(table)
 

@@ -27,7 +27,6 @@ from LIPCARLib.inverse import (
     Progress,
     Result,
     check_alpha,
-    default_model,
     evidence,
     reconstruct,
 )
@@ -223,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = _parser().parse_args(arguments)
     try:
         folders = subject_folders(told.cohort)
-        models = load_models(told.model or [default_model(uses_predose=True)], folders)
+        models = load_models(told.model or ["vnet-predose"], folders)
         experiment = Experiment(
             models,
             tuple(told.methods.split(",")),

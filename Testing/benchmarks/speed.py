@@ -19,7 +19,6 @@ from rich.table import Table
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.alpha import ALPHA
 from LIPCARLib.inverse.devices import choose_device, describe
-from LIPCARLib.inverse.manifest import default_model
 from LIPCARLib.inverse.model import load_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
@@ -72,7 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     e = examination(arguments.slices)
-    name = default_model(uses_predose=True)
+    name = "vnet-predose"  # the paper's kind of networks
 
     shipped = load_model(name, device)
     began = time.perf_counter()

@@ -120,9 +120,9 @@ def test_auto_gives_the_voxels_that_it_always_gave(role: str, simulated: Result)
     np.testing.assert_allclose(volume.mean((1, 2)), expected["slices"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("uses_predose", [True, False])
-def test_proximal_beats_adam_on_every_slice(uses_predose: bool, part: Examination) -> None:
-    model = load_model(default_model(uses_predose))
+@pytest.mark.parametrize("name", ["anchored", "vnet-predose", "vnet-lowdose"])
+def test_proximal_beats_adam_on_every_slice(name: str, part: Examination) -> None:
+    model = load_model(name)
     ours = complete(reconstruct(part, model, alpha=ALPHA, device="cpu"))
     theirs = complete(reconstruct(part, model, alpha=ALPHA, solver="adam", device="cpu"))
     assert max(ours.network_evaluations) <= 10
