@@ -3,8 +3,9 @@
 Names are loaded at their first use: most need torch; a panel asks about acquisitions before torch is there.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition, PulseSequence
@@ -40,9 +41,4 @@ __all__ = [
     "tofts_concentration",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)

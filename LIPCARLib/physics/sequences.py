@@ -13,6 +13,7 @@ the branch a curve and its inverse go on along their tangents.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -77,7 +78,7 @@ def batch_curve(acquisitions: Sequence[Acquisition]) -> SignalCurve:
     return _Batch([signal_curve(acquisition) for acquisition in acquisitions])
 
 
-class _Curve:
+class _Curve(ABC):
     """What the curves share: the agent's T2 effect, the peak, the tangents, and the inverse by Newton's method."""
 
     lowest_rate: float = 0.0
@@ -86,13 +87,13 @@ class _Curve:
     decay: float
     peak: float
 
+    @abstractmethod
     def _relative(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         """g and dg/dR1 for rates of at least 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _start(self, signal: Tensor) -> Tensor:
         """A first rate for shares from `lowest_share` to 1 - SATURATED."""
-        raise NotImplementedError
 
     def _within(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         relative, slope = self._relative(rate)
