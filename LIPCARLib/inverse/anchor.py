@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..physics import Acquisition, SignalCurve, headroom, highdose_of, signal_curve
+from ..physics import headroom, highdose_of
+from .conditions import Conditions
 from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
@@ -39,32 +40,23 @@ class Anchor:
     lowdose: Tensor
 
 
-def anchor(
-    lowdose: Tensor,
-    predose: Tensor,
-    fraction: float | Tensor,
-    acquisition: Acquisition | SignalCurve,
-    native: float | Tensor | None = None,
-    sigma: float | Tensor | None = None,
-) -> Anchor:
+def anchor(lowdose: Tensor, predose: Tensor, conditions: Conditions, sigma: float | Tensor | None = None) -> Anchor:
     """x_H of the denoised images by the signal equation (`physics.highdose_of`).
 
     The difference x_L - x_P is denoised as an image of its own, more than x_L: it has the noise of both, and inverting
-    a dose fraction of a fifth magnifies it fivefold. The headroom follows an assumed T10 and is raised where tissue
-    brightens more than that allows; it follows a map of T10 as it is.
+    a dose fraction of a fifth magnifies it fivefold.
 
     Args:
         lowdose, predose: x_L and x_P, (N, 1, H, W), model scale, aligned.
-        fraction: low dose over full dose, above 0, at most 1; a number or one a slice, (N,).
-        acquisition: of the images, or its curve (then with `native`).
-        native: T10 in seconds, a number, or a map (N, 1, H, W); None for what the field lets expect.
+        conditions: acquisition, dose fraction and T10 of each slice.
         sigma: standard deviation of the noise of either image in model scale, a number or one a slice, (N,); None
             for what :func:`noise_between` finds, of neighbors or of pixels two apart, whichever is more.
 
     >>> predose = torch.full((1, 1, 32, 32), 0.4)
     >>> lowdose = predose.clone()
     >>> lowdose[..., 8:24, 8:24] = 0.5
-    >>> found = anchor(lowdose, predose, fraction=0.2, acquisition=Acquisition.assumed()).highdose
+    >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.2)
+    >>> found = anchor(lowdose, predose, untold).highdose
     >>> bool(found[..., 16, 16] > 0.7), round(found[0, 0, 2, 2].item(), 3)
     (True, 0.4)
     """
@@ -72,12 +64,34 @@ def anchor(
         # Where an image was interpolated, neighbors share their noise and show less of it.
         sigma = torch.maximum(noise_between(lowdose, predose), noise_between(lowdose, predose, apart=2))
     before, after = denoised_pair(lowdose, predose, sigma)
-    if isinstance(fraction, Tensor):
-        fraction = fraction.view(-1, 1, 1, 1)
-    mapped = isinstance(native, Tensor)
-    full = headroom(before, acquisition, native, None if mapped else after, None if mapped else fraction)
-    curve = signal_curve(acquisition) if isinstance(acquisition, Acquisition) else acquisition
-    return Anchor(highdose_of(after, before, full, fraction, curve), full, before, after)
+    full = headroom_between(before, after, conditions)
+    return Anchor(inverted(before, after, full, conditions), full, before, after)
+
+
+def headroom_between(before: Tensor, after: Tensor, conditions: Conditions) -> Tensor:
+    """M of x_P and x_L, (N, 1, H, W): it follows a map of T10, or an assumed T10 and is raised where tissue brightens
+    more than that allows.
+
+    >>> image = torch.full((1, 1, 1, 1), 0.4)
+    >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.2)
+    >>> round(headroom_between(image, image, untold).item(), 2)
+    1.29
+    """
+    curve, fraction = conditions.curve(), conditions.dose_fraction.view(-1, 1, 1, 1)
+    if conditions.native is not None:
+        return headroom(before, curve, conditions.native)
+    return headroom(before, curve, conditions.expected_native(), after, fraction)
+
+
+def inverted(before: Tensor, after: Tensor, full: Tensor, conditions: Conditions) -> Tensor:
+    """x_H of x_P and x_L with headroom M, (N, 1, H, W), see `physics.highdose_of`.
+
+    >>> image = torch.full((1, 1, 1, 1), 0.4)
+    >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.2)
+    >>> torch.allclose(inverted(image, image, 2 * image, untold), image)
+    True
+    """
+    return highdose_of(after, before, full, conditions.dose_fraction.view(-1, 1, 1, 1), conditions.curve())
 
 
 def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..physics import headroom, highdose_of
-from .anchor import denoised_pair, noise_between
+from .anchor import Anchor, anchor, headroom_between, inverted, noise_between
 from .conditions import Conditions
 
 LEAST_NOISE = 0.002
@@ -24,32 +23,27 @@ ADDED_RATES = (1.0, 5.0)
 IMAGE_CHANNELS, SCALAR_CHANNELS = 10, 6 + len(ADDED_RATES)
 
 
-def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[Anchor, Tensor, Tensor]:
     """The anchor, and what the network sees, all of order 1: images, (N, IMAGE_CHANNELS, H, W), and numbers,
     (N, SCALAR_CHANNELS).
 
-    The images are x_P, x_L, both without noise, their difference over the noise and over the dose fraction, the closed
+    The images are x_P, x_L, x_P without noise, their difference over the noise and over the dose fraction, the closed
     form of denoised, raw and locally averaged images, and the headroom.
 
     >>> image = torch.full((1, 1, 32, 32), 0.4)
-    >>> anchor, images, numbers = features(image, image, Conditions.of_examination(1, None, None, 0.22))
-    >>> torch.allclose(anchor, image), images.shape, numbers.shape
+    >>> physics, images, numbers = features(image, image, Conditions.of_examination(1, None, None, 0.22))
+    >>> torch.allclose(physics.highdose, image), images.shape, numbers.shape
     (True, torch.Size([1, 10, 32, 32]), torch.Size([1, 8]))
     """
+
+    def closed_form(before: Tensor, after: Tensor) -> Tensor:
+        return inverted(before, after, headroom_between(before, after, conditions), conditions)
+
     curve, expected = conditions.curve(), conditions.expected_native()
-    native = expected if conditions.native is None else conditions.native
     sigma, coarser = (noise_between(lowdose, predose, apart).clamp_min(LEAST_NOISE) for apart in (1, 2))
     fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
-    assumed = conditions.native is None
-
-    def full_signal(before: Tensor, after: Tensor) -> Tensor:
-        return headroom(before, curve, native, after if assumed else None, fraction if assumed else None)
-
-    def inverted(before: Tensor, after: Tensor) -> Tensor:
-        return highdose_of(after, before, full_signal(before, after), fraction, curve)
-
-    before, after = denoised_pair(lowdose, predose, sigma)
-    anchor = inverted(before, after)
+    physics = anchor(lowdose, predose, conditions)
+    before, after = physics.predose, physics.lowdose
     difference = lowdose - predose
     averaged = F.avg_pool2d(difference, 5, 1, 2, count_include_pad=False)
     images = torch.cat(
@@ -57,13 +51,13 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
             predose,
             lowdose,
             before,
-            anchor,
-            inverted(predose, lowdose).clamp(-1, 3),
-            (inverted(before, before + averaged) - before).clamp(-1, 3),
+            physics.highdose,
+            closed_form(predose, lowdose).clamp(-1, 3),
+            (closed_form(before, before + averaged) - before).clamp(-1, 3),
             (difference / fraction).clamp(-1, 2),
             ((after - before) / fraction).clamp(-1, 2),
             torch.tanh(difference / (5 * sigma.view(-1, 1, 1, 1))),
-            torch.tanh(full_signal(before, after) / 3),
+            torch.tanh(physics.headroom / 3),
         ),
         dim=1,
     )
@@ -81,7 +75,7 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
         ),
         dim=1,
     )
-    return anchor, images, numbers
+    return physics, images, numbers
 
 
 class _Block(nn.Module):
@@ -139,8 +133,8 @@ class AnchoredPrior(nn.Module):
 
     def forward(self, lowdose: Tensor, predose: Tensor, conditions: Conditions) -> Tensor:
         with torch.no_grad():
-            anchor, images, numbers = features(lowdose, predose, conditions)
-        return anchor + self.addition(images, numbers)
+            physics, images, numbers = features(lowdose, predose, conditions)
+        return physics.highdose + self.addition(images, numbers)
 
     def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
         """What is added to the anchor, (N, 1, H, W), from :func:`features`."""

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .anchor import Anchor, anchor
+from .anchor import anchor
+from .anchored import features
 from .auto import prior_as_it_is
 from .conditions import Conditions
 from .evidence import body
@@ -17,7 +18,7 @@ from .session import Model, Rule, Session, Slices
 
 
 class AnchoredNetwork(Protocol):
-    """A torch module whose output is the anchor and what it adds to that.
+    """A torch module that says what to add to the anchor.
 
     >>> AnchoredNetwork.__name__
     'AnchoredNetwork'
@@ -27,8 +28,8 @@ class AnchoredNetwork(Protocol):
     def architecture(self) -> dict[str, Any]:
         """What a manifest needs to build it again: the class name and the constructor's arguments."""
 
-    def __call__(self, lowdose: Tensor, predose: Tensor, conditions: Conditions) -> Tensor:
-        """x_H of x_L and x_P, (N, 1, H, W), model scale."""
+    def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """What is added to the anchor, (N, 1, H, W), model scale, from `anchored.features`."""
 
 
 class AnchoredModel(Model):
@@ -62,12 +63,14 @@ class AnchoredModel(Model):
     def session(self, slices: Slices) -> Session:
         predose, told = self._needed(slices.aligned), slices.conditions
         with torch.no_grad():
-            physics = anchored_by(slices.lowdose, predose, told)
-            found = physics.highdose
-            if self._network is not None:
+            if self._network is None:
+                physics = anchor(slices.lowdose, predose, told)
+                found = physics.highdose
+            else:
+                physics, images, numbers = features(slices.lowdose, predose, told)
                 # In air there is nothing to add; what a network adds there was hardly weighed in its training.
                 inside = body(slices.lowdose, slices.floor)
-                found = torch.where(inside, self._network(slices.lowdose, predose, told), found)
+                found = physics.highdose + inside * self._network.addition(images, numbers)
         return Session(
             lowdose=slices.lowdose,
             predose=torch.cat((physics.predose, physics.headroom), dim=1),
@@ -84,14 +87,3 @@ class AnchoredModel(Model):
     @property
     def rule(self) -> Rule:
         return prior_as_it_is
-
-
-def anchored_by(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> Anchor:
-    """The anchor of slices that were acquired alike, by what is told or assumed of them.
-
-    >>> image = torch.full((1, 1, 16, 16), 0.4)
-    >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.22)
-    >>> torch.allclose(anchored_by(image, image, untold).highdose, image)
-    True
-    """
-    return anchor(lowdose, predose, conditions.dose_fraction, conditions.acquisitions[0], conditions.native)

@@ -250,7 +250,8 @@ class _Batches(Dataset[tuple[Drawn, Tensor, Tensor, Tensor]]):
     def __getitem__(self, step: int) -> tuple[Drawn, Tensor, Tensor, Tensor]:
         s = self.settings
         drawn = draw_batch(torch.Generator().manual_seed(1_000_000_007 * s.seed + step), s.batch, s.size)
-        return drawn, *features(drawn.lowdose, drawn.predose, conditions_of(drawn))
+        physics, images, numbers = features(drawn.lowdose, drawn.predose, conditions_of(drawn))
+        return drawn, physics.highdose, images, numbers
 
 
 def _prepare(worker: int) -> None:
@@ -367,5 +368,5 @@ def _load(network: AnchoredPrior, state: Mapping[str, Any], where: str) -> None:
 
 def anchor_errors(drawn: Drawn, conditions: Conditions) -> dict[str, float]:
     """:func:`errors` of the anchor alone."""
-    closed = features(drawn.lowdose, drawn.predose, conditions)[0].clamp_min(0)
+    closed = features(drawn.lowdose, drawn.predose, conditions)[0].highdose.clamp_min(0)
     return errors(closed, drawn.predose, drawn.highdose, drawn.body)

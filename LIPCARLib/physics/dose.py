@@ -6,8 +6,9 @@ dose fraction, R1 linear in the dose,
 
     R10 = s^-1(x_P / M),   x_H = M s(R10 + dR),   x_L = M s(R10 + f dR),   dR >= 0.
 
-An agent only adds relaxation: what is darker than x_P was moved, drifted or noise, belongs to no concentration, and
-passes both ways as it is. All functions take images in model scale, broadcast, and are differentiable, increasing in
+An agent only adds relaxation: what is darker than x_P was moved, drifted or noise, and belongs to no concentration. As far
+as noise and drift reach, by DRIFT, it is linear in the dose, as a small rise nearly is: noise then averages out, where a
+bend at x_P would leave a brightening. What is darker still was moved; it passes both ways as it is. All functions take images in model scale, broadcast, and are differentiable, increasing in
 the image that they convert, and finite for every finite input.
 """
 
@@ -30,6 +31,8 @@ DARKEST = 0.05
 """Model scale: a pre-dose image that is darker tells no proton density."""
 FULLEST = 0.9
 """Share of its headroom that a pixel may fill before the agent; short of 1 - SATURATED."""
+DRIFT = 0.08
+"""Share of x_P by which what no agent touches may lie below it."""
 FAINTEST = 1e-3
 """Share of its headroom that a pixel fills at least: near the null of an inversion-prepared sequence x_P tells nothing,
 and the equation becomes linear in the dose."""
@@ -76,7 +79,7 @@ def lowdose_of(
     fraction: float | Tensor,
     acquisition: Acquisition | SignalCurve,
 ) -> Tensor:
-    """x_L of x_H: the forward operator. A fraction of 1 gives x_H, x_H = x_P gives x_P, and x_H below x_P itself.
+    """x_L of x_H: the forward operator. A fraction of 1 gives x_H, and x_H = x_P gives x_P.
 
     Args:
         highdose: x_H, (N, 1, H, W) or any shape.
@@ -91,7 +94,8 @@ def lowdose_of(
     inside = torch.minimum(torch.maximum(share, before / full), torch.full_like(share, 1 - SATURATED))
     risen = full * curve.signal(native + fraction * (curve.rate(inside) - native))
     risen = risen + _saturated_slope(native, fraction, curve) * (highdose - full * inside)
-    return torch.where(highdose > before, risen, highdose)
+    fallen = (before - highdose).clamp_min(0)
+    return torch.where(highdose > before, risen, highdose + (1 - fraction) * torch.minimum(fallen, DRIFT * before))
 
 
 def highdose_of(
@@ -101,7 +105,7 @@ def highdose_of(
     fraction: float | Tensor,
     acquisition: Acquisition | SignalCurve,
 ) -> Tensor:
-    """x_H of x_L, the inverse of :func:`lowdose_of` with the same arguments: what rose is extrapolated, and no more."""
+    """x_H of x_L, the inverse of :func:`lowdose_of` with the same arguments."""
     curve = _curve(acquisition)
     before, full, native = _before(predose, full, curve)
     saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
@@ -110,7 +114,8 @@ def highdose_of(
     inside = torch.minimum(torch.maximum(share, before / full), top)
     risen = full * curve.signal(native + (curve.rate(inside) - native) / fraction)
     risen = risen + (lowdose - full * inside) / _saturated_slope(native, fraction, curve)
-    return torch.where(lowdose > before, risen, lowdose)
+    fallen = torch.minimum((before - lowdose).clamp_min(0) / fraction, DRIFT * before)
+    return torch.where(lowdose > before, risen, lowdose - (1 - fraction) * fallen)
 
 
 def _before(predose: Tensor, full: Tensor, curve: SignalCurve) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..physics import DOSE_FRACTION, Acquisition, PulseSequence, batch_curve
+from .phantom import painted_slice
+from .subject import SubjectParameters, draw_subject
 
 TARGET = 0.5
 """Model scale: the 90th percentile of the low-dose foreground (`imaging.intensity`)."""
@@ -20,6 +23,8 @@ CLASSES = 10
 SHEETS = 5
 """Sets of thin sheets and vessels in an examination."""
 LESIONS = 6
+HEADS = 0.15
+"""Share of examinations whose tissue is an anatomy (`subject.draw_subject`) instead of shapes at random."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Parameters:
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
         masked: 1 where what lies outside the body is set to zero in all images.
         ghost: strength of a ghost in pre-dose and low-dose image, (N, 2).
+        heads: seed of the subject (`subject.draw_subject`) whose anatomy, acquisition and dose fraction it has; None for
+            shapes at random.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -52,6 +59,7 @@ class Parameters:
     gain: Tensor
     masked: Tensor
     ghost: Tensor
+    heads: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,14 @@ def draw_batch(generator: torch.Generator, batch: int, size: int) -> Drawn:
 def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
     """Sequence, dose, noise, what is told of them, and disturbances of `batch` examinations."""
     dice = _Dice(generator, batch)
-    acquisitions = _acquisitions(dice)
+    heads = _heads(dice)
+    acquisitions = list(_acquisitions(dice))
     dose = dice.uniform(0.1, 0.35)
     dose = torch.where(dice.chance(0.35) > 0, 0.2 + 0.02 * dice.normal().clamp(-2, 2), dose)
+    for row, seed in enumerate(heads):
+        if seed is not None:
+            subject = draw_subject(seed, 0)
+            acquisitions[row], dose[row] = _acquired(subject), subject.dose_fraction
     noise = dice.log_uniform(0.003, 0.06)
     sequence_told, dose_told = dice.chance(0.75), dice.chance(0.8)
     told_dose = dose * (1 + 0.15 * dice.chance(0.15) * dice.normal().clamp(-2, 2))
@@ -113,11 +126,11 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         (0.005 * dice.chance(0.5) * unsettled, 0.004 * dice.chance(0.5), 0.06 * dice.chance(0.75)), dim=1
     )
     return Parameters(
-        acquisitions=acquisitions,
+        acquisitions=tuple(acquisitions),
         dose_fraction=dose,
         noise=noise,
         correlated=dice.chance(0.4) * dice.uniform(0.35, 0.8),
-        told_acquisitions=_told(dice, acquisitions, sequence_told),
+        told_acquisitions=_told(dice, tuple(acquisitions), sequence_told),
         told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
         sequence_told=sequence_told,
         dose_told=dose_told,
@@ -126,7 +139,21 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         gain=drifts * dice.uniform(0.2, 1.5, 3),
         masked=dice.chance(0.5),
         ghost=dice.chance(0.15, 1) * dice.uniform(0.0, 0.03, 2),
+        heads=heads,
     )
+
+
+def _heads(dice: _Dice) -> tuple[int | None, ...]:
+    seeds = torch.randint(2**31, 2**32, (dice.batch,), generator=dice.generator).tolist()  # no cohort's
+    chosen = dice.chance(HEADS).tolist()
+    return tuple(seed if head else None for seed, head in zip(seeds, chosen, strict=True))
+
+
+def _acquired(subject: SubjectParameters) -> Acquisition:
+    s = subject.sequence
+    if s.name == "spin echo":
+        return Acquisition(PulseSequence.SPIN_ECHO, s.tr, s.te, magnetic_field=subject.field)
+    return Acquisition(PulseSequence.GRADIENT_ECHO, s.tr, s.te, flip_angle=s.flip, magnetic_field=subject.field)
 
 
 def _acquisitions(dice: _Dice) -> tuple[Acquisition, ...]:
@@ -178,8 +205,21 @@ def draw_images(generator: torch.Generator, parameters: Parameters, size: int) -
     """The images of :func:`draw_parameters`: tissue at random, three acquisitions of it."""
     dice = _Dice(generator, len(parameters.noise))
     tissue = _tissue(dice, size)
-    clean = _acquire(dice, parameters, tissue, size)
-    return _disturb(dice, parameters, clean, tissue["body"], size)
+    body, images = tissue["body"], _signals(parameters, tissue)
+    for row, seed in enumerate(parameters.heads):
+        if seed is not None:
+            images[row], body[row, 0] = _painted(dice, draw_subject(seed, 0), size)
+    return _disturb(dice, parameters, _acquire(dice, parameters, images, body, size), body, size)
+
+
+def _painted(dice: _Dice, subject: SubjectParameters, size: int) -> tuple[Tensor, Tensor]:
+    """A window of a slice through the middle half of an anatomy: three images and its body, (3, H, W) and (H, W)."""
+    zoom, height, down, across = torch.rand(4, generator=dice.generator).tolist()
+    whole = int(size * (1 + zoom))
+    signals, body = painted_slice(subject, 0.2 + 0.6 * height, whole)
+    top, left = int(down * (whole - size + 1)), int(across * (whole - size + 1))
+    window = slice(top, top + size), slice(left, left + size)
+    return torch.from_numpy(signals[(slice(None), *window)]), torch.from_numpy(body[window].astype(np.float32))
 
 
 # Tissue
@@ -226,7 +266,7 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     """Maps of T10 in seconds, proton density, and added relaxation rate at full dose in 1/s; all (N, 1, H, W)."""
     n = dice.batch
     # How much takes up agent differs: a brain behind its barrier with a few vessels, or most of a neck.
-    activity = dice.uniform(0, 1, 1, 1, 1) ** 4
+    activity = dice.chance(0.6, 1, 1, 1) * dice.uniform(0, 1, 1, 1, 1) ** 3
     t10_of, density_of, rate_of = _materials(dice, CLASSES, 0.4 * activity)
     # Regions: the largest of several fields, its border as sharp as a pixel or as soft as a few.
     coarse = _mixed(dice, CLASSES, size, (1, 2, 2, 3, 2)) + dice.uniform(0, 1.2, 1, 1, 1) * dice.normal(CLASSES, 1, 1)
@@ -238,7 +278,7 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     body, depth = _body(dice, size)
     # Layers under the surface of a head, of a skull-stripped one only the innermost.
     t10_of, density_of, rate_of = _materials(dice, 3, 0.5 * activity)
-    rate_of = torch.where(dice.chance(0.1 + 0.3 * activity, 3, 1, 1) > 0, dice.log_uniform(0.3, 25, 3, 1, 1), rate_of)
+    rate_of = torch.where(dice.chance(0.05 + 0.3 * activity, 3, 1, 1) > 0, dice.log_uniform(0.3, 12, 3, 1, 1), rate_of)
     ragged = _mixed(dice, 3, size, (0, 1, 2, 2, 0))
     edge = torch.zeros(n, 1, 1, 1)
     layered = dice.chance(0.5, 1, 1, 1)
@@ -257,13 +297,13 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
         beside = lines[:, k - 1 : k] + dice.normal(1, 1, 1)
         lines[:, k : k + 1] = torch.where(dice.chance(0.6, 1, 1, 1) > 0, beside, lines[:, k : k + 1])
     patches = torch.sigmoid(4 * (_mixed(dice, SHEETS, size, (0, 0, 2, 2, 2)) + dice.uniform(-2.6, 0.3, SHEETS, 1, 1)))
-    spots = torch.sigmoid(3 * (_fields(dice, 2, 3, size) - dice.uniform(1.8, 3.2, 2, 1, 1)))
+    spots = torch.sigmoid(3 * (_fields(dice, 3, 3, size) - dice.uniform(1.6, 3.0, 3, 1, 1)))
     width = dice.log_uniform(0.4, 2.5, SHEETS, 1, 1)
     lines = torch.exp(-((lines / width) ** 2)) * patches * dice.chance(dice.uniform(0.2, 1, 1, 1, 1), SHEETS, 1, 1)
-    thin = torch.cat((lines, spots * dice.chance(0.5, 2, 1, 1)), dim=1)
+    thin = torch.cat((lines, spots * dice.chance(0.5, 3, 1, 1)), dim=1)
     t10_of, density_of, rate_of = _materials(dice, thin.shape[1], 0.05 + 0.4 * activity)
-    vessel = dice.chance(0.3 + 0.2 * activity, thin.shape[1], 1, 1)
-    rate_of = torch.where(vessel > 0, dice.log_uniform(0.5, 25, thin.shape[1], 1, 1), rate_of)
+    vessel = dice.chance(0.5 + 0.2 * activity, thin.shape[1], 1, 1)
+    rate_of = torch.where(vessel > 0, dice.log_uniform(0.3, 12, thin.shape[1], 1, 1), rate_of)
     t10_of = torch.where(
         vessel * dice.chance(0.4, thin.shape[1], 1, 1) > 0, t10_of * dice.uniform(1.5, 4, 1, 1, 1), t10_of
     )
@@ -279,7 +319,7 @@ def _tissue(dice: _Dice, size: int) -> dict[str, Tensor]:
     rough = _fields(dice, 1, 6, size) * dice.uniform(0, 0.6, 1, 1, 1)
     t10_of, density_of, rate_of = _materials(dice, LESIONS, 0.5 * activity)
     rate_of = torch.where(
-        dice.chance(0.4 + 0.4 * activity, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 25, LESIONS, 1, 1), rate_of
+        dice.chance(0.4 + 0.4 * activity, LESIONS, 1, 1) > 0, dice.log_uniform(0.2, 15, LESIONS, 1, 1), rate_of
     )
     radius = dice.log_uniform(0.6, 14, LESIONS, 1, 1)
     center = dice.uniform(0, size, LESIONS, 2)
@@ -329,7 +369,7 @@ def _materials(dice: _Dice, count: int, active: Tensor) -> tuple[Tensor, Tensor,
     bound = dice.chance(0.7, 1, 1, 1)
     free = dice.uniform(0.35, 1, *shape)
     density = bound * (water + 0.05 * dice.normal(*shape)) + (1 - bound) * free
-    rate = dice.chance(active, *shape) * dice.log_uniform(0.1, 12, *shape)
+    rate = dice.chance(active, *shape) * dice.log_uniform(0.1, 8, *shape)
     return t10, density.clamp(0.05, 1.1), rate
 
 
@@ -370,13 +410,18 @@ def _shares(parameters: Parameters, rates: Tensor) -> Tensor:
     return curve.signal(torch.minimum(rates, torch.as_tensor(brightest).to(rates))).clamp_min(0)
 
 
-def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], size: int) -> dict[str, Tensor]:
-    """The three images free of noise, in model scale."""
+def _signals(parameters: Parameters, tissue: dict[str, Tensor]) -> Tensor:
+    """Pre-dose, low-dose and high-dose image of tissue at random, free of noise, at any scale, (N, 3, H, W)."""
     r1, rate = 1 / tissue["t10"], tissue["rate"]
     fraction = parameters.dose_fraction.view(-1, 1, 1, 1)
-    density = tissue["density"] * tissue["body"]
     shares = _shares(parameters, torch.cat((r1, r1 + fraction * rate, r1 + rate), dim=1))
-    predose, lowdose, highdose = (density * shares).split(1, dim=1)
+    return tissue["density"] * tissue["body"] * shares
+
+
+def _acquire(dice: _Dice, parameters: Parameters, images: Tensor, body: Tensor, size: int) -> dict[str, Tensor]:
+    """The three images in model scale, with what differs between acquisitions and is neither agent nor noise."""
+    fraction = parameters.dose_fraction.view(-1, 1, 1, 1)
+    predose, lowdose, highdose = images.split(1, dim=1)
     scale = TARGET / _bright_end(lowdose) * torch.exp(0.15 * dice.normal(1, 1, 1))
     predose, lowdose, highdose = predose * scale, lowdose * scale, highdose * scale
     soft = dice.chance(0.4, 1, 1, 1) * dice.uniform(0.3, 0.9, 1, 1, 1)
@@ -388,7 +433,7 @@ def _acquire(dice: _Dice, parameters: Parameters, tissue: dict[str, Tensor], siz
     drift = _fields(dice, 3, 48, size)
     change = highdose * (drift[:, 2:] + dice.normal(1, 1, 1)) * gains[:, 2:, None, None]
     inherent = dice.chance(0.6, 1, 1, 1) * dice.uniform(0, 0.03, 1, 1, 1)
-    grain = _blurred(dice.normal(2, size, size), dice.uniform(0.3, 0.8, 1, 1, 1)) * inherent * tissue["body"]
+    grain = _blurred(dice.normal(2, size, size), dice.uniform(0.3, 0.8, 1, 1, 1)) * inherent * body
     change = change + grain[:, 1:] - grain[:, :1]
     predose, highdose = predose + grain[:, :1], highdose + grain[:, :1] + change
     darkens = (highdose < predose) * dice.chance(0.25, 1, 1, 1)

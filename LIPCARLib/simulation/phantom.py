@@ -110,6 +110,28 @@ def render(parameters: SubjectParameters, slices: int = 18, size: int = 256) -> 
     )
 
 
+def painted_slice(subject: SubjectParameters, height: float, size: int) -> tuple[Float32, npt.NDArray[np.bool_]]:
+    """One slice of a subject without noise, receiver and motion, at any scale.
+
+    Args:
+        subject: whose.
+        height: of the slice, 0 to 1 along the stack.
+        size: pixels a side, at least 16.
+
+    Returns:
+        pre-dose, low-dose and high-dose image, (3, size, size), zero outside a stripped skull, and where its body is.
+    """
+    low, high = subject.head.w_range
+    fields = Fields(np.random.default_rng([subject.seed, subject.index, 1]), subject.head, 1, size)
+    positions = np.array([low + height * (high - low)])
+    signals, labels, keep = _painted(subject, fields, subject.lesions, positions, size)
+    axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    sensitivity = subject.bias * fields.bias + subject.coil[0] * axis[None, :] - subject.coil[1] * axis[:, None]
+    painted = signals * np.exp(sensitivity) * keep, labels != Tissue.AIR
+    images, body = (_orient(array, subject.quarter_turns, subject.flips)[..., 0, :, :] for array in painted)
+    return images, body
+
+
 def _painted(
     s: SubjectParameters, fields: Fields, lesions: tuple[Lesion, ...], positions: FloatArray, size: int
 ) -> tuple[Float32, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

@@ -27,7 +27,7 @@ from torch import Tensor
 from LIPCARLib.imaging import Examination
 from LIPCARLib.imaging.gain import NO_GAIN, find_gain
 from LIPCARLib.imaging.metrics import ssim
-from LIPCARLib.inverse import complete, load_model, reconstruct
+from LIPCARLib.inverse import Conditions, complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve
 
@@ -155,13 +155,18 @@ def physics(case: Case, fraction: float) -> dict[str, np.ndarray]:
     lowdose, predose = (tensor(image / scale) for image in (found.lowdose, found.aligned_predose(slice(None))))
     before, after = denoised_pair(lowdose, predose, noise_between(lowdose, predose))
     law = LAWS[case.law]
+
+    def closed_form(acquisition: Acquisition | None, native: Tensor | None = None) -> Tensor:
+        told = Conditions.of_examination(len(lowdose), acquisition, fraction, fraction, native)
+        return anchor(lowdose, predose, told).highdose
+
     answers = {
         "low dose as it is": lowdose,
         "linear in the dose": predose + (lowdose - predose) / fraction,
         "linear in the dose, denoised": before + (after - before) / fraction,
-        "closed form, not told": anchor(lowdose, predose, fraction, Acquisition.assumed()).highdose,
-        "closed form, told": anchor(lowdose, predose, fraction, law).highdose,
-        "closed form, told T10 too": anchor(lowdose, predose, fraction, law, tensor(case.native)).highdose,
+        "closed form, not told": closed_form(None),
+        "closed form, told": closed_form(law),
+        "closed form, told T10 too": closed_form(law, tensor(case.native)),
     }
     return {name: scale * answer[:, 0].clamp_min(0).numpy() for name, answer in answers.items()}
 

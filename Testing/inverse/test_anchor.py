@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
+from LIPCARLib.inverse.conditions import Conditions
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of
+from LIPCARLib.physics.dose import DRIFT
 
 SPIN, GRADIENT, INVERSION = PulseSequence
 SEQUENCES = [
@@ -26,6 +30,10 @@ def head() -> tuple[torch.Tensor, torch.Tensor]:
     return both[0], both[1]
 
 
+def told(slices: int, acquisition: Acquisition) -> Conditions:
+    return Conditions.of_examination(slices, acquisition, 0.2, assumed_fraction=0.2)
+
+
 def noisy(image: torch.Tensor, sigma: float, seed: int) -> torch.Tensor:
     noise = sigma * torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(seed))
     return torch.hypot(image + noise[0], noise[1])
@@ -36,7 +44,7 @@ def test_without_noise_it_is_the_truth(acquisition: Acquisition, head: tuple[tor
     predose, highdose = head
     full = torch.maximum(headroom(predose, acquisition), highdose / 0.8)
     lowdose = lowdose_of(highdose, predose, full, 0.2, acquisition)
-    found = anchor(lowdose, predose, 0.2, acquisition)
+    found = anchor(lowdose, predose, told(2, acquisition))
     assert (found.highdose - highdose).abs().max() < 0.02  # T10 of what enhances most is not the one assumed
     torch.testing.assert_close(found.predose, predose)
     torch.testing.assert_close(found.lowdose, lowdose)
@@ -56,7 +64,7 @@ def test_with_noise_it_is_nearer_than_the_line(
     def error(image: torch.Tensor) -> float:
         return float((image - highdose)[body].square().mean().sqrt())
 
-    found = error(anchor(lowdose, before, 0.2, acquisition).highdose)
+    found = error(anchor(lowdose, before, told(2, acquisition)).highdose)
     assert found < 0.5 * error(before + (lowdose - before) / 0.2)
     assert found < 0.6 * error(lowdose)
 
@@ -84,18 +92,25 @@ def test_slices_do_not_mix(head: tuple[torch.Tensor, torch.Tensor]) -> None:
     predose, highdose = (noisy(image, 0.02, seed) for seed, image in enumerate(head))
     sigma, fraction, native = torch.tensor([0.01, 0.03]), torch.tensor([0.2, 0.3]), torch.full_like(predose, 1.2)
     native[1] = 0.9
-    together = anchor(highdose, predose, fraction, SEQUENCES[0], native, sigma)
+    conditions = replace(told(2, SEQUENCES[0]), dose_fraction=fraction, native=native)
+    together = anchor(highdose, predose, conditions, sigma)
     for index in range(2):
         one = slice(index, index + 1)
-        alone = anchor(highdose[one], predose[one], fraction[one], SEQUENCES[0], native[one], sigma[one])
+        alone = anchor(highdose[one], predose[one], conditions[one], sigma[one])
         torch.testing.assert_close(together.highdose[one], alone.highdose)
 
 
-def test_what_darkened_is_not_magnified(head: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_what_moved_away_is_not_magnified(head: tuple[torch.Tensor, torch.Tensor]) -> None:
     predose, _ = head
-    darker = 0.7 * predose
-    found = anchor(darker, predose, 0.2, SEQUENCES[1])
-    torch.testing.assert_close(found.highdose, darker)
+    found = anchor(0.7 * predose, predose, told(2, SEQUENCES[1]))
+    torch.testing.assert_close(found.highdose, (0.7 - 0.8 * DRIFT) * predose)
+
+
+def test_noise_neither_brightens_nor_darkens_what_does_not_enhance() -> None:
+    """A bend at x_P would turn what noise is left into a brightening."""
+    flat = torch.full((8, 1, 96, 96), 0.4)
+    found = anchor(noisy(flat, 0.02, 0), noisy(flat, 0.02, 1), told(8, SEQUENCES[1])).highdose
+    assert abs(float((found - noisy(flat, 0.02, 2)).mean())) < 0.002
 
 
 def test_without_noise_nothing_is_smoothed(head: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -43,7 +43,7 @@ def awake(widths: tuple[int, ...] = (8, 8)) -> AnchoredPrior:
 @pytest.mark.parametrize("acquisition", ACQUISITIONS, ids=[a.sequence.name for a in ACQUISITIONS])
 def test_an_untrained_prior_is_the_anchor(acquisition: Acquisition) -> None:
     low, before = images(2, 37, 50)
-    expected = anchor(low, before, 0.2, acquisition, sigma=noise_between(low, before)).highdose
+    expected = anchor(low, before, conditions(2, acquisition)).highdose
     found = AnchoredPrior((8, 8))(low, before, conditions(2, acquisition))
     assert torch.allclose(found, expected, atol=1e-5)
 
@@ -57,10 +57,10 @@ def test_an_untrained_prior_is_the_anchor(acquisition: Acquisition) -> None:
 def test_features_are_finite_whatever_the_images_hold(seed: int, acquisition: Acquisition, scale: float) -> None:
     low, before = images(2, 9, 8, seed)
     low = low * scale * (low > 0.5)
-    closed, seen, numbers = features(low, before, conditions(2, acquisition))
+    physics, seen, numbers = features(low, before, conditions(2, acquisition))
     assert seen.shape == (2, IMAGE_CHANNELS, 9, 8)
     assert numbers.shape == (2, SCALAR_CHANNELS)
-    assert all(tensor.isfinite().all() for tensor in (closed, seen, numbers))
+    assert all(tensor.isfinite().all() for tensor in (physics.highdose, seen, numbers))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 17), (16, 16), (50, 37)])
@@ -92,12 +92,10 @@ def test_what_is_not_told_is_assumed_and_said_so() -> None:
 def test_a_map_of_t10_is_used() -> None:
     low, before = images(1)
     native = torch.full((1, 1, 32, 32), 3.0)
-    expected = anchor(low, before, 0.2, ACQUISITIONS[0], native, noise_between(low, before)).highdose
     told = replace(conditions(), native=native)
+    expected = anchor(low, before, told).highdose
     assert torch.allclose(AnchoredPrior((8, 8))(low, before, told), expected, atol=1e-5)
-    assert not torch.allclose(
-        expected, anchor(low, before, 0.2, ACQUISITIONS[0], sigma=noise_between(low, before)).highdose, atol=1e-3
-    )
+    assert not torch.allclose(expected, anchor(low, before, conditions()).highdose, atol=1e-3)
 
 
 def test_the_architecture_builds_the_same_network_again() -> None:

@@ -20,6 +20,7 @@ from LIPCARLib.inverse import model as model_module
 from LIPCARLib.inverse.anchor import anchor
 from LIPCARLib.inverse.anchored import AnchoredPrior
 from LIPCARLib.inverse.anchored_model import AnchoredModel
+from LIPCARLib.inverse.conditions import Conditions
 from LIPCARLib.inverse.evidence import body
 from LIPCARLib.inverse.manifest import MANIFEST, Kind, kind_of, read_manifest
 from LIPCARLib.inverse.model import load_model, load_pair, save_anchored_model, verify_model
@@ -63,10 +64,11 @@ def run(examination: Examination, model: AnchoredModel, **options: object) -> Re
     return complete(reconstruct(examination, model, device="cpu", **options))  # type: ignore[arg-type]
 
 
-def closed_form(e: Examination, fraction: float, acquisition: Acquisition, native: float | Tensor | None = None) -> Any:
+def closed_form(e: Examination, fraction: float, acquisition: Acquisition, native: Tensor | None = None) -> Any:
     assert e.predose is not None
     low, pre = (torch.from_numpy(v / np.float32(e.scale))[:, None] for v in (e.lowdose, e.aligned_predose(slice(None))))
-    return e.scale * anchor(low, pre, fraction, acquisition, native).highdose[:, 0].clamp_min(0).numpy()
+    told = Conditions.of_examination(len(low), acquisition, fraction, fraction, native)
+    return e.scale * anchor(low, pre, told).highdose[:, 0].clamp_min(0).numpy()
 
 
 def error(e: Examination, image: np.ndarray, head: dict[str, np.ndarray]) -> float:

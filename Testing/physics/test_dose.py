@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from LIPCARLib.physics import predose_equation as spin_echo_of_one_recovery
 from LIPCARLib.physics.acquisition import Acquisition, PulseSequence
-from LIPCARLib.physics.dose import DARKEST, FULLEST, headroom, highdose_of, lowdose_of, native_time
+from LIPCARLib.physics.dose import DARKEST, DRIFT, FULLEST, headroom, highdose_of, lowdose_of, native_time
 from LIPCARLib.physics.sequences import R2_OVER_R1, SATURATED, batch_curve, signal_curve
 
 from .test_sequences import COMMON, IDS, acquisitions
@@ -104,14 +104,17 @@ def test_a_low_dose_shows_less_in_the_same_direction(acquisition: Acquisition, f
 
 @settings(deadline=None, max_examples=100)
 @given(acquisitions(), FRACTIONS, st.floats(0.0, 1.0), st.floats(0.0, 1.5))
-def test_what_darkened_is_never_magnified(
+def test_what_darkened_is_magnified_as_far_as_drift_reaches_and_no_further(
     acquisition: Acquisition, fraction: float, before: float, down: float
 ) -> None:
     predose = torch.tensor([before], dtype=torch.float64)
     lowdose = predose - down
     full = headroom(predose, acquisition, lowdose=lowdose, fraction=fraction)
     highdose = highdose_of(lowdose, predose, full, fraction, acquisition)
-    assert (highdose - predose).abs() <= (lowdose - predose).abs() + 1e-9
+    kept = DRIFT * predose
+    linear = predose - down / fraction
+    beyond = lowdose - (1 - fraction) * kept
+    torch.testing.assert_close(highdose, torch.where(down / fraction <= kept, linear, beyond), rtol=0, atol=1e-9)
 
 
 @settings(deadline=None, max_examples=60)

@@ -10,6 +10,7 @@ import torch
 
 from LIPCARLib.physics import DOSE_FRACTION, Acquisition, PulseSequence
 from LIPCARLib.simulation.draw import LINEAR, Drawn, Parameters, draw_batch, draw_images, draw_parameters
+from LIPCARLib.simulation.subject import draw_subject
 
 COUNT, SIZE = 64, 64
 IMAGES = ("predose", "lowdose", "highdose")
@@ -56,13 +57,14 @@ def test_images_are_magnitudes_in_model_scale(role: str) -> None:
 
 
 def test_ranges_are_those_of_examinations() -> None:
-    p = draw_parameters(generator(3), 4000)
-    kinds = [a.sequence for a in p.acquisitions if a != LINEAR]
-    assert all(kinds.count(kind) > 100 for kind in PulseSequence)
-    assert len(kinds) < 3900
-    spin = [a.repetition_time for a in p.acquisitions if a.sequence is PulseSequence.SPIN_ECHO]
+    p = draw_parameters(generator(3), 2000)
+    acquisitions = [a for a, head in zip(p.acquisitions, p.heads, strict=True) if head is None]
+    kinds = [a.sequence for a in acquisitions if a != LINEAR]
+    assert all(kinds.count(kind) > 50 for kind in PulseSequence)
+    assert len(kinds) < len(acquisitions) - 50
+    spin = [a.repetition_time for a in acquisitions if a.sequence is PulseSequence.SPIN_ECHO]
     assert min(spin) >= 0.3 and max(spin) <= 0.8
-    gradient = [a for a in p.acquisitions if a.sequence is PulseSequence.GRADIENT_ECHO and a != LINEAR]
+    gradient = [a for a in acquisitions if a.sequence is PulseSequence.GRADIENT_ECHO and a != LINEAR]
     assert all(0.004 <= a.repetition_time <= 0.012 and 9 <= a.flip_angle <= 40 for a in gradient)
     assert p.dose_fraction.min() >= 0.1 and p.dose_fraction.max() <= 0.35
     assert p.noise.min() >= 0.003 and p.noise.max() <= 0.06
@@ -70,7 +72,7 @@ def test_ranges_are_those_of_examinations() -> None:
 
 
 def test_what_is_told_is_true_mostly_and_flagged_where_it_is_assumed() -> None:
-    p = draw_parameters(generator(3), 4000)
+    p = draw_parameters(generator(3), 2000)
     untold = p.dose_told == 0
     assert 0.1 < untold.float().mean() < 0.4
     assert (p.told_dose_fraction[untold] == DOSE_FRACTION).all()
@@ -83,6 +85,16 @@ def test_what_is_told_is_true_mostly_and_flagged_where_it_is_assumed() -> None:
     assert all(true.sequence is found.sequence for known, true, found in pairs if known)
     wrong = [true.repetition_time != found.repetition_time for known, true, found in pairs if known]
     assert 0 < sum(wrong) / len(wrong) < 0.3
+
+
+def test_anatomies_come_with_their_own_acquisition_and_dose() -> None:
+    p = example().parameters
+    heads = [(row, draw_subject(seed, 0)) for row, seed in enumerate(p.heads) if seed is not None]
+    assert 0.05 < len(heads) / COUNT < 0.3
+    for row, subject in heads:
+        assert p.acquisitions[row].repetition_time == subject.sequence.tr
+        assert p.dose_fraction[row].item() == pytest.approx(subject.dose_fraction)
+        assert example().body[row].any()
 
 
 def test_what_enhances_strongly_brightens_with_the_low_dose_too() -> None:
