@@ -75,7 +75,7 @@ def headroom_between(before: Tensor, after: Tensor, conditions: Conditions) -> T
     >>> image = torch.full((1, 1, 1, 1), 0.4)
     >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.2)
     >>> round(headroom_between(image, image, untold).item(), 2)
-    1.29
+    1.46
     """
     curve, fraction = conditions.curve(), conditions.dose_fraction.view(-1, 1, 1, 1)
     if conditions.native is not None:

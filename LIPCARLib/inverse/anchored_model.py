@@ -11,7 +11,6 @@ from torch import Tensor
 from .anchor import anchor
 from .anchored import features
 from .auto import prior_as_it_is
-from .conditions import Conditions
 from .evidence import body
 from .operators import by_acquisition
 from .session import Model, Rule, Session, Slices

@@ -6,10 +6,11 @@ dose fraction, R1 linear in the dose,
 
     R10 = s^-1(x_P / M),   x_H = M s(R10 + dR),   x_L = M s(R10 + f dR),   dR >= 0.
 
-An agent only adds relaxation: what is darker than x_P was moved, drifted or noise, and belongs to no concentration. As far
-as noise and drift reach, by DRIFT, it is linear in the dose, as a small rise nearly is: noise then averages out, where a
-bend at x_P would leave a brightening. What is darker still was moved; it passes both ways as it is. All functions take images in model scale, broadcast, and are differentiable, increasing in
-the image that they convert, and finite for every finite input.
+An agent only adds relaxation: what is darker than x_P was moved, drifted or noise, and belongs to no concentration. As
+far as noise and drift reach, by DRIFT, it is linear in the dose, as a small rise nearly is: noise then averages out,
+where a bend at x_P would leave a brightening. What is darker still was moved; it passes both ways as it is. All
+functions take images in model scale, broadcast, and are differentiable, increasing in the image that they convert, and
+finite for every finite input.
 """
 
 from __future__ import annotations

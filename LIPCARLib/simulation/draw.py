@@ -43,8 +43,8 @@ class Parameters:
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
         masked: 1 where what lies outside the body is set to zero in all images.
         ghost: strength of a ghost in pre-dose and low-dose image, (N, 2).
-        heads: seed of the subject (`subject.draw_subject`) whose anatomy, acquisition and dose fraction it has; None for
-            shapes at random.
+        heads: seed of the subject (`draw_subject`) whose anatomy, acquisition and dose fraction it has; None for shapes
+            at random.
     """
 
     acquisitions: tuple[Acquisition, ...]
