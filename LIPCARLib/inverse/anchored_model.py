@@ -41,7 +41,7 @@ class AnchoredModel(Model):
         network: None for the closed form alone.
         manifest: the content of manifest.json.
 
-    >>> from LIPCARLib.inverse import load_model
+    >>> from LIPCARLib.inverse import Conditions, load_model
     >>> image = torch.full((1, 1, 16, 16), 0.4)
     >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.22)
     >>> slices = Slices(lowdose=image, predose=image, aligned=image, sigma=0.02, conditions=untold)

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination
 from ..physics import DOSE_FRACTION
+from . import consistency
 from .alpha import ALPHA, AUTO, check_alpha
 from .conditions import Conditions
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
@@ -59,6 +60,7 @@ class _Batch:
     residual_rms: list[float]
     network_evaluations: list[int]
     trust: list[float]
+    unexplained: list[float]
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,15 @@ class Result(_Batch):
             where "auto" leaves the network out; its look at the residual, one forward pass, is not counted.
         trust: per slice, how far fine scales of the data counted, 0..1 (see `evidence.fine_scale_trust`): near 1 the
             measured image contradicts the prior. Always 1 where alpha is a number, 0 where "auto" leaves the prior.
+        unexplained: per slice, the share of the body where F(x) is not x_L (see `consistency.unexplained`); empty where
+            F is a network.
         seconds: wall-clock time of the computation.
         provenance: how it was made; plain values, ready for a report or an image header.
         notices: what was assumed for want of a word, as sentences for the user.
 
     >>> volume = np.zeros((1, 8, 8), np.float32)
-    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], seconds=0.5, provenance={"alpha": 0.006})
+    >>> made = {"alpha": 0.006}
+    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], [], seconds=0.5, provenance=made)
     >>> len(result.objective[0]) == result.network_evaluations[0]
     True
     """
@@ -165,7 +170,9 @@ def reconstruct(
     provenance = _provenance(examination, model, request, device)
     if not model.uses_acquisition:
         return _assembled(batches, seconds, provenance, ())
-    return _assembled(batches, seconds, provenance | told.provenance(), told.assumptions())
+    shares = [share for batch in batches for share in batch.unexplained]
+    notices = (*told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
+    return _assembled(batches, seconds, provenance | told.provenance(), notices)
 
 
 @dataclass(frozen=True)
@@ -288,20 +295,23 @@ def _solve(
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
         yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / plan.budget)
-    difference = None
-    if request.data_consistency:
+    difference, unexplained = None, []
+    if request.data_consistency or model.uses_acquisition:
         with torch.no_grad():
             difference = session.forward_operator(step.x, session.predose) - session.lowdose
+    if difference is not None and model.uses_acquisition:
+        unexplained = consistency.unexplained(difference, session.lowdose, session.sigma, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
     return _Batch(
         _to_volume(step.x, examination.scale),
         _to_volume(session.prior, examination.scale),
-        None if difference is None else _to_volume(difference, examination.scale),
+        _to_volume(difference, examination.scale) if difference is not None and request.data_consistency else None,
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / session.lowdose[0].numel()).sqrt().tolist(),
         step.network_evaluations.tolist(),
         plan.trust.tolist(),
+        unexplained,
     )
 
 
@@ -358,6 +368,7 @@ def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any]
         residual_rms=[value for b in batches for value in b.residual_rms],
         network_evaluations=[count for b in batches for count in b.network_evaluations],
         trust=[value for b in batches for value in b.trust],
+        unexplained=[value for b in batches for value in b.unexplained],
         seconds=seconds,
         provenance=provenance,
         notices=notices,
