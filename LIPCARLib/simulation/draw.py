@@ -23,7 +23,7 @@ CLASSES = 10
 SHEETS = 5
 """Sets of thin sheets and vessels in an examination."""
 LESIONS = 6
-HEADS = 0.15
+HEADS = 0.3
 """Share of examinations whose tissue is an anatomy (`subject.draw_subject`) instead of shapes at random."""
 
 
