@@ -12,7 +12,6 @@ import SimpleITK as sitk
 import torch
 
 from LIPCARLib.imaging.examination import Examination
-from LIPCARLib.inverse.evidence import WIDTHS
 from LIPCARLib.inverse.model import load_pair, save_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.networks import VNet
@@ -36,10 +35,6 @@ def random_network(
     return network
 
 
-CARD = {"forward_operator_error": {"widths": list(WIDTHS), "mean_squares": [1e-3, 4e-4, 2e-4, 1e-4, 1e-4]}}
-"""What "auto" needs to know of a model."""
-
-
 @pytest.fixture(scope="session")
 def make_network() -> MakeNetwork:
     return random_network
@@ -49,7 +44,7 @@ def make_network() -> MakeNetwork:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model with pre-dose input. Never to be written to: tests that alter files copy it first."""
     folder = tmp_path_factory.mktemp("models") / "random-predose"
-    save_model(folder, "random-predose", random_network(2, seed=1), random_network(2, seed=2), CARD)
+    save_model(folder, "random-predose", random_network(2, seed=1), random_network(2, seed=2), {})
     return folder
 
 
@@ -57,7 +52,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lowdose_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without pre-dose input."""
     folder = tmp_path_factory.mktemp("models") / "random-lowdose"
-    save_model(folder, "random-lowdose", random_network(1, seed=3), random_network(1, seed=4), CARD)
+    save_model(folder, "random-lowdose", random_network(1, seed=3), random_network(1, seed=4), {})
     return folder
 
 

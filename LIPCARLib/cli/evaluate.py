@@ -17,7 +17,6 @@ from .experiments import (
     held_out_of,
     load_models,
     print_comparison,
-    record_operator_error,
     record_scores,
     run_with_progress,
 )
@@ -69,8 +68,6 @@ def evaluate(
         tell_dose=tell_dose,
         tell_acquisition=tell_acquisition,
     )
-    if card is not None:
-        record_operator_error(models[0], card, folders)  # auto needs it
     results, failures = run_with_progress(experiment, folders, output)
     print_comparison(experiment, results)
     if output is not None:

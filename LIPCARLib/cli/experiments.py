@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LIPCARError
-from ..inverse import Model, NetworkPair, Progress, default_model, load_model, read_manifest, write_manifest
-from ..learning import read_subject
-from ..study import Experiment, Failure, SubjectResult, card_scores, measure_operator_error, run_experiment
+from ..inverse import Model, Progress, default_model, load_model, read_manifest, write_manifest
+from ..study import Experiment, Failure, SubjectResult, card_scores, run_experiment
 from .console import err, out, progress_bar
 from .tables import comparison_tables
 
@@ -69,18 +68,6 @@ def print_comparison(experiment: Experiment, results: Sequence[SubjectResult]) -
     """The experiment's tables."""
     for table in comparison_tables(results, experiment.baseline):
         out.print(table)
-
-
-def record_operator_error(model: Model, manifest_folder: Path, folders: Sequence[Path]) -> None:
-    """Measure the forward operator's error on these subjects and write it into the model's card, on disk and loaded.
-
-    Of a pair of networks: what else a model may be, no rule asks how far it is off.
-    """
-    if not isinstance(model, NetworkPair):
-        return
-    error = measure_operator_error(model, (read_subject(folder) for folder in folders))
-    model.manifest["forward_operator_error"] = error
-    write_manifest(manifest_folder, read_manifest(manifest_folder) | {"forward_operator_error": error})
 
 
 def record_scores(experiment: Experiment, results: Sequence[SubjectResult], folder: Path) -> None:

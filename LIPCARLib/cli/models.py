@@ -46,10 +46,6 @@ def show_command(name: Annotated[str, typer.Argument(help="A shipped model's nam
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
         out.print(scores_table(measured["means_over_slices"], title))
-    if "forward_operator_error" in manifest:
-        squares = manifest["forward_operator_error"]["mean_squares"]
-        values = ", ".join(f"{square**0.5:.4f}" for square in squares)
-        out.print(f"error of the forward operator, rms by band from fine to coarse: {values}", highlight=False)
 
 
 @models_app.command("verify")

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ..inverse import load_model, read_manifest, write_manifest
-from ..learning import TrainingProgress, TrainingSettings, snapshot_name
+from ..inverse import load_model
+from ..learning import TrainingProgress, TrainingSettings
 from ..learning import train as train_model
 from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
 from .console import err, progress_bar, time_left
-from .experiments import print_comparison, record_operator_error, record_scores, run_with_progress
+from .experiments import print_comparison, record_scores, run_with_progress
 from .options import CohortArgument, DeviceOption
 
 
@@ -67,22 +67,18 @@ def train(
             bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
             if not err.is_terminal:
                 err.print(_line(epoch), highlight=False)
-    _measure(cohort, output, snapshots, score, device)
+    if score:
+        _record_scores(cohort, output, device)
 
 
-def _measure(cohort: Path, output: Path, snapshots: list[int], score: bool, device: str) -> None:
-    """On the subjects held out, into the model's card: the forward operator's error, and the scores if asked for."""
+def _record_scores(cohort: Path, output: Path, device: str) -> None:
+    """On the subjects held out, into the model's card."""
     model = load_model(output)
     folders = [cohort / name for name in model.manifest["training"]["held_out_subjects"]]
-    record_operator_error(model, output, folders)
-    error = {"forward_operator_error": model.manifest["forward_operator_error"]}
-    for early in (output / snapshot_name(epoch) for epoch in snapshots):
-        write_manifest(early, read_manifest(early) | error)  # it is the same operator
-    if score:
-        experiment = Experiment((model,), CARD_METHODS, CARD_ALPHAS, device=device)
-        results, _ = run_with_progress(experiment, folders, None)
-        print_comparison(experiment, results)
-        record_scores(experiment, results, output)
+    experiment = Experiment((model,), CARD_METHODS, CARD_ALPHAS, device=device)
+    results, _ = run_with_progress(experiment, folders, None)
+    print_comparison(experiment, results)
+    record_scores(experiment, results, output)
 
 
 def _line(progress: TrainingProgress) -> str:

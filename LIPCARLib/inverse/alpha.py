@@ -7,8 +7,8 @@ from ..errors import LIPCARError
 ALPHA = 6e-3
 """The paper's regularization parameter."""
 AUTO = "auto"
-AUTO_DESCRIPTION = "auto: an anchored prior stays, a network's yields to contrary data"
-"""What auto does, in one line for help texts; `inverse.auto` does it."""
+AUTO_DESCRIPTION = "auto: the model's guess without its noise"
+"""What auto does, in one line for help texts."""
 
 
 def check_alpha(alpha: float | str) -> float | str:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from .anchor import anchor
 from .anchored import features
-from .auto import prior_as_it_is
-from .evidence import body
+from .denoising import body
 from .operators import by_acquisition
-from .session import Model, Rule, Session, Slices
+from .session import Model, Session, Slices
 
 
 class AnchoredNetwork(Protocol):
@@ -73,16 +72,10 @@ class AnchoredModel(Model):
         return Session(
             lowdose=slices.lowdose,
             predose=torch.cat((physics.predose, physics.headroom), dim=1),
-            aligned=None if slices.doubtful else predose,
-            gain=slices.gain,
             sigma=slices.sigma,
             floor=slices.floor,
             prior=found.clamp_min(0),
+            clean_prior=found.clamp_min(0),
             # Prior and pre-dose image show the noise floor as x_L does: F needs none.
             forward_operator=by_acquisition(told.acquisitions[0], float(told.dose_fraction[0])),
-            card=self.manifest,
         )
-
-    @property
-    def rule(self) -> Rule:
-        return prior_as_it_is

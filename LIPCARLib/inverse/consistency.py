@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .evidence import body
+from .denoising import body
 
 SIDE = 5
 """Pixels a side of the neighborhoods over which noise is averaged."""
@@ -24,7 +24,7 @@ def unexplained(residual: Tensor, lowdose: Tensor, sigma: float, floor: float) -
         residual: F(x) - x_L, (N, 1, H, W), model scale.
         lowdose: x_L, of the same shape.
         sigma: standard deviation of its noise.
-        floor: its noise floor; see `evidence.body`.
+        floor: its noise floor; see `denoising.body`.
 
     >>> import torch
     >>> image, sigma = torch.full((1, 1, 20, 20), 0.4), 0.02

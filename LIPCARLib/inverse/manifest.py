@@ -85,7 +85,7 @@ def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         "schema_version"; "name"; "uses_predose"; "architecture": for each of ROLES a class of KINDS and the arguments
         of its constructor; "files": for each role whose class has weights "path" and "sha256"; "scale"; and the card:
-        "description", "intended_use", "licence", "training", "metrics", "forward_operator_error", none of which must
+        "description", "intended_use", "licence", "training", "metrics", none of which must
         be there.
 
     Raises:

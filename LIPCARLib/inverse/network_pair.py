@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ..physics import DOSE_FRACTION
-from .auto import auto
-from .evidence import operator_error
+from .denoising import body, denoised
 from .networks import VNet
 from .operators import with_noise_floor
-from .session import Model, Rule, Session, Slices
+from .session import Model, Session, Slices
 
 
 class NetworkPair(Model):
@@ -73,21 +72,12 @@ class NetworkPair(Model):
         return Session(
             lowdose=given.lowdose,
             predose=predose,
-            aligned=None if given.doubtful else given.aligned,
-            gain=given.gain,
             sigma=given.sigma,
             floor=given.floor,
             prior=prior,
+            clean_prior=denoised(prior, body(given.lowdose, given.floor)),
             forward_operator=with_noise_floor(self.forward_operator, self.shown_floor(given.floor)),
-            card=self.manifest,
         )
-
-    @property
-    def rule(self) -> Rule:
-        return auto
-
-    def check_auto(self) -> None:
-        operator_error(self.manifest)
 
     def shown_floor(self, floor: float) -> float:
         return floor if self.predicts_noise_free else 0.0

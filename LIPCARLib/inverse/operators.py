@@ -1,4 +1,4 @@
-"""Forward operators as they are compared with a measured low-dose image: learned, by the signal equation, or both.
+"""Forward operators as they are compared with a measured low-dose image: learned, or by the signal equation.
 
 Every function here that returns a ForwardOperator, and every one in the library that predicts from `highdose`, is found
 and tested by Testing/inverse/test_operators.py.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from ..physics import Acquisition, SignalCurve, lowdose_of, signal_curve, signal_equation
+from ..physics import Acquisition, SignalCurve, lowdose_of, signal_curve
 
 ForwardOperator = Callable[[Tensor, Tensor | None], Tensor]
 """From images (N, 1, H, W) and what else it looks at, (N, C, H, W) (the learned one: the pre-dose images) or None, to
-low-dose images F(x), (N, 1, H, W), model scale. Several channels are the opinions of several operators."""
+low-dose images F(x), (N, 1, H, W), model scale."""
 
 
 def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> ForwardOperator:
@@ -28,6 +27,7 @@ def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> Forward
         forward_operator: F.
         floor: in model scale, at least 0; 0 leaves F as it is.
 
+    >>> import torch
     >>> seen = with_noise_floor(lambda highdose, predose: highdose, floor=3.0)
     >>> seen(torch.full((1, 1, 1, 1), 4.0), None).item()
     5.0
@@ -41,34 +41,16 @@ def with_noise_floor(forward_operator: ForwardOperator, floor: float) -> Forward
     return seen
 
 
-def by_signal_equation(floor: float) -> ForwardOperator:
-    """The signal equation with the noise floor, looking at two images: x_P and its equilibrium signal M, (N, 2, H, W).
-
-    Args:
-        floor: in model scale.
-
-    >>> predose, equilibrium = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 1.5)
-    >>> seen = by_signal_equation(0.0)(predose, torch.cat((predose, equilibrium), dim=1))
-    >>> torch.allclose(seen, predose)  # no agent, no change
-    True
-    """
-
-    def equation(highdose: Tensor, images: Tensor | None) -> Tensor:
-        if images is None:
-            raise TypeError("the signal equation looks at a pre-dose image and its equilibrium signal; None was given")
-        return signal_equation(highdose, images[:, :1], images[:, 1:])
-
-    return with_noise_floor(equation, floor)
-
-
-def by_acquisition(acquisition: Acquisition | SignalCurve, fraction: float, floor: float = 0.0) -> ForwardOperator:
+def by_acquisition(acquisition: Acquisition | SignalCurve, fraction: float) -> ForwardOperator:
     """The signal equation of an acquisition (`physics.lowdose_of`), looking at x_P and its headroom M, (N, 2, H, W).
 
     Args:
         acquisition: of the images; or its curve.
         fraction: low dose over full dose, above 0, at most 1.
-        floor: in model scale; 0 where x, x_P and M show it as x_L does.
 
+    x, x_P and M show the noise floor as x_L does: there is none to add.
+
+    >>> import torch
     >>> predose, full = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 1.5)
     >>> seen = by_acquisition(Acquisition.assumed(), 0.2)(predose, torch.cat((predose, full), dim=1))
     >>> torch.allclose(seen, predose)  # no agent, no change
@@ -81,20 +63,4 @@ def by_acquisition(acquisition: Acquisition | SignalCurve, fraction: float, floo
             raise TypeError("the signal equation looks at a pre-dose image and its headroom; None was given")
         return lowdose_of(highdose, images[:, :1], images[:, 1:], fraction, curve)
 
-    return with_noise_floor(equation, floor)
-
-
-def side_by_side(first: ForwardOperator, second: ForwardOperator, channels: int) -> ForwardOperator:
-    """Two operators as one of two channels, (N, 2, H, W); the first looks at so many images, the second at the rest.
-
-    >>> both = side_by_side(lambda x, images: x, lambda x, images: images[:, :1], channels=1)
-    >>> both(torch.zeros(1, 1, 1, 1), torch.ones(1, 2, 1, 1)).flatten()
-    tensor([0., 1.])
-    """
-
-    def both(highdose: Tensor, images: Tensor | None) -> Tensor:
-        if images is None:
-            raise TypeError("two operators side by side look at images; None was given")
-        return torch.cat((first(highdose, images[:, :channels]), second(highdose, images[:, channels:])), dim=1)
-
-    return both
+    return equation

@@ -21,8 +21,8 @@ from .alpha import ALPHA, AUTO, check_alpha
 from .conditions import Conditions
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
 from .regularizers import GenTV
-from .session import Model, Plan, Rule, Session, Slices
-from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Stop, adam, proximal
+from .session import Model, Session, Slices
+from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Stop, adam, proximal
 
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
@@ -59,7 +59,6 @@ class _Batch:
     objective: list[list[float]]
     residual_rms: list[float]
     network_evaluations: list[int]
-    trust: list[float]
     unexplained: list[float]
 
 
@@ -72,12 +71,8 @@ class Result(_Batch):
         prior: the model's own guess xbar.
         data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
         objective: per slice, its value at the start and after every step.
-        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale, each spatial
-            frequency counted as the data term counts it: all in full where alpha is a number.
-        network_evaluations: per slice, evaluations of the forward operator by the solver, of the signal equation alone
-            where "auto" leaves the network out; its look at the residual, one forward pass, is not counted.
-        trust: per slice, how far fine scales of the data counted, 0..1 (see `evidence.fine_scale_trust`): near 1 the
-            measured image contradicts the prior. Always 1 where alpha is a number, 0 where "auto" leaves the prior.
+        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
+        network_evaluations: per slice, evaluations of the forward operator by the solver.
         unexplained: per slice, the share of the body where F(x) is not x_L (see `consistency.unexplained`); empty where
             F is a network.
         seconds: wall-clock time of the computation.
@@ -86,7 +81,7 @@ class Result(_Batch):
 
     >>> volume = np.zeros((1, 8, 8), np.float32)
     >>> made = {"alpha": 0.006}
-    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [1.0], [], seconds=0.5, provenance=made)
+    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [], seconds=0.5, provenance=made)
     >>> len(result.objective[0]) == result.network_evaluations[0]
     True
     """
@@ -114,7 +109,6 @@ def reconstruct(
     data_consistency: bool = False,
     around_prior: bool = True,
     dose_fraction: float | None = None,
-    rule: Rule | None = None,
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -124,8 +118,9 @@ def reconstruct(
     Args:
         examination: checked; its own scale, acquisition and map of T1 are used.
         model: moved to the device.
-        alpha: "auto", or the weight of the regularizer, a positive number (the paper's is ALPHA): then the objective is
-            the paper's own. Large values return the prior.
+        alpha: "auto" for the model's guess without its noise, which no solver improved on real images; or the weight of
+            the regularizer, a positive number (the paper's is ALPHA): the objective is the paper's own. Large values
+            return the prior.
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
@@ -137,11 +132,10 @@ def reconstruct(
         dose_fraction: the low dose over the full one, 0..1, where it is known: an anchored model inverts its equation
             for it; for a pair of networks the low-dose image is brought to the fraction that they were trained for
             (`physics.DOSE_FRACTION`), along its difference to the pre-dose image. None for about that one.
-        rule: what "auto" does, for studies that compare ways (Testing/ablations); None for the model's own rule.
 
     Raises:
         LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
-            with "adam", or with a model whose card does not tell its error; a model that needs a pre-dose image the
+            with "adam"; a model that needs a pre-dose image the
             examination lacks; not even one slice fits the memory.
 
     >>> from LIPCARLib.inverse import load_model
@@ -154,7 +148,7 @@ def reconstruct(
     ((1, 64, 64), 'auto')
     """
     request = _checked(
-        _Request(check_alpha(alpha), solver, iterations, data_consistency, around_prior, dose_fraction, rule),
+        _Request(check_alpha(alpha), solver, iterations, data_consistency, around_prior, dose_fraction),
         examination,
         model,
     )
@@ -185,7 +179,6 @@ class _Request:
     data_consistency: bool
     around_prior: bool
     dose_fraction: float | None
-    rule: Rule | None
 
     @property
     def evaluations(self) -> int:
@@ -195,13 +188,11 @@ class _Request:
 def _checked(request: _Request, examination: Examination, model: Model) -> _Request:
     if request.solver not in SOLVERS:
         raise LIPCARError(f"Unknown solver '{request.solver}'; expected one of: {', '.join(SOLVERS)}.")
-    if request.alpha == AUTO:
-        model.check_auto()
-        if request.solver != "proximal":
-            raise LIPCARError(
-                f"The solver '{request.solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), "
-                f"not '{AUTO}'. Give one, or choose the proximal solver."
-            )
+    if request.alpha == AUTO and request.solver != "proximal":
+        raise LIPCARError(
+            f"The solver '{request.solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), "
+            f"not '{AUTO}'. Give one, or choose the proximal solver."
+        )
     if request.evaluations < 1:
         raise LIPCARError(f"{request.evaluations} iterations were asked for; at least 1 is expected.")
     if model.uses_predose and examination.predose is None:
@@ -285,16 +276,15 @@ def _solve(
 ) -> Generator[float, None, _Batch]:
     """Solve some slices; yields after every step which share of the work is done."""
     session = _session(examination, model, request, device, chosen)
-    # A forward pass takes about a third of an evaluation with its gradient, and as long as "auto" does without F.
-    begun = 0.3 if request.alpha == AUTO else 1 / (3 * session.iterations)
+    # A forward pass takes about a third of an evaluation with its gradient.
+    begun = 1 / (3 * session.iterations)
     yield begun
-    rule = request.rule or model.rule
-    plan = rule(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
+    steps = _auto(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
     objective, evaluations = [], []
-    for step in plan.steps:
+    for step in steps:
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
-        yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / plan.budget)
+        yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / session.iterations)
     difference, unexplained = None, []
     if request.data_consistency or model.uses_acquisition:
         with torch.no_grad():
@@ -310,7 +300,6 @@ def _solve(
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / session.lowdose[0].numel()).sqrt().tolist(),
         step.network_evaluations.tolist(),
-        plan.trust.tolist(),
         unexplained,
     )
 
@@ -347,15 +336,21 @@ def _conditions(examination: Examination, request: _Request, device: torch.devic
     )
 
 
-def _paper(session: Session, alpha: float, solver: str) -> Plan:
-    """The paper's own problem (equation 3), which trusts F and the data alike everywhere."""
+def _auto(session: Session) -> Solver:
+    """The prior without its noise, the objective evaluated once, which leaves F(x) - x_L to be looked at."""
+    answer = session.clean_prior
+    problem = Objective(session.forward_operator, session.lowdose, GenTV(answer), ALPHA, session.predose)
+    return proximal(problem, answer, Stop(1))
+
+
+def _paper(session: Session, alpha: float, solver: str) -> Solver:
+    """The paper's own problem (equation 3)."""
     xbar, iterations = session.prior, session.iterations
     regularizer = GenTV(xbar if session.around_prior else torch.zeros_like(xbar))
     problem = Objective(session.forward_operator, session.lowdose, regularizer, alpha, session.predose)
-    trust = torch.ones(len(xbar), device=xbar.device)
     if solver == "adam":
-        return Plan(adam(problem, session.lowdose, iterations), trust, iterations)
-    return Plan(proximal(problem, xbar, Stop(iterations)), trust, iterations)
+        return adam(problem, session.lowdose, iterations)
+    return proximal(problem, xbar, Stop(iterations))
 
 
 def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any], notices: tuple[str, ...]) -> Result:
@@ -367,7 +362,6 @@ def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any]
         objective=[values for b in batches for values in b.objective],
         residual_rms=[value for b in batches for value in b.residual_rms],
         network_evaluations=[count for b in batches for count in b.network_evaluations],
-        trust=[value for b in batches for value in b.trust],
         unexplained=[value for b in batches for value in b.unexplained],
         seconds=seconds,
         provenance=provenance,

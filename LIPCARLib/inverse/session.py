@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..errors import LIPCARError
 from .conditions import Conditions
 from .operators import ForwardOperator
-from .solvers import Solver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,61 +54,29 @@ class Session:
         lowdose: x_L, model scale.
         predose: what the forward operator looks at, (N, C, H, W): x_P as the model takes it; None for a model without
             pre-dose input.
-        aligned: x_P where the low-dose image has it; None where there is none, or one that may show something else.
-        gain: what the pre-dose image was multiplied by.
         sigma, floor: standard deviation of the noise, and noise floor, of either image in model scale.
-        prior: the model's guess xbar, noise and all.
+        prior: the model's guess xbar.
+        clean_prior: xbar without the noise that it took over from x_L: what "auto" answers.
         forward_operator: the model's F, noise floor included.
-        card: the model's manifest.
         around_prior: whether GenTV is around the prior; False for plain total variation.
         iterations: evaluations of F a slice, at most.
 
     >>> import torch
     >>> image = torch.full((1, 1, 8, 8), 0.4)
-    >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x, card={}, sigma=0.02)
-    >>> session.doubtful
-    False
+    >>> session = Session(lowdose=image, prior=image, clean_prior=image, forward_operator=lambda x, predose: x)
+    >>> session.around_prior
+    True
     """
 
     lowdose: Tensor
     predose: Tensor | None = None
-    aligned: Tensor | None = None
-    gain: float = 1.0
-    sigma: float
+    sigma: float = 0.0
     floor: float = 0.0
     prior: Tensor
+    clean_prior: Tensor
     forward_operator: ForwardOperator
-    card: Mapping[str, Any]
     around_prior: bool = True
     iterations: int = 10
-
-    @property
-    def doubtful(self) -> bool:
-        """There is a pre-dose image, and it may show something else."""
-        return self.predose is not None and self.aligned is None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A problem that is ready to be solved.
-
-    Attributes:
-        steps: the solver, not begun.
-        trust: in the learned F by slice, (N,), 0..1.
-        budget: evaluations that `steps` takes at most, of whatever it evaluates; for the progress.
-
-    >>> import torch
-    >>> Plan(iter(()), torch.ones(3), budget=10).trust
-    tensor([1., 1., 1.])
-    """
-
-    steps: Solver
-    trust: Tensor
-    budget: int
-
-
-Rule = Callable[[Session], Plan]
-"""A way to weigh data against prior. Each kind of model has one, see `auto`."""
 
 
 class Model(nn.Module, ABC):
@@ -144,18 +111,6 @@ class Model(nn.Module, ABC):
 
         Raises:
             LIPCARError: the model needs a pre-dose image and there is none.
-        """
-
-    @property
-    @abstractmethod
-    def rule(self) -> Rule:
-        """What "auto" does with this kind of model."""
-
-    def check_auto(self) -> None:
-        """Before anything is computed.
-
-        Raises:
-            LIPCARError: the model's card lacks what :attr:`rule` needs.
         """
 
     def shown_floor(self, floor: float) -> float:

@@ -29,10 +29,7 @@ INERTIA = 0.3
 
 @dataclass
 class Objective:
-    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice; with weights 1/2 <r, (W + M) r> instead, r = F(x) - x_L, where
-    W >= 0 acts on spatial frequencies and M >= 0 on pixels.
-
-    F may give several channels, opinions of several operators, which are all compared with x_L.
+    """1/2 ||F(x) - x_L||^2 + alpha R(x), per slice.
 
     Attributes:
         forward_operator: F, from (N, 1, H, W) and the slices' pre-dose images (or None) to (N, 1, H, W).
@@ -40,8 +37,6 @@ class Objective:
         regularizer: R around the same slices.
         alpha: the weight of R, positive.
         predose: x_P, (N, 1, H, W), handed on to F; (N, C, H, W) where F looks at more images.
-        weight: W as a multiplier of the real Fourier transform, (N, C, H, W // 2 + 1); None for 1.
-        local_weight: M, (N, C, H, W); None for 0. Needs `weight`.
 
     >>> from LIPCARLib.inverse.regularizers import GenTV
     >>> image = torch.zeros(2, 1, 8, 8)
@@ -55,32 +50,19 @@ class Objective:
     regularizer: Regularizer
     alpha: float
     predose: Tensor | None = None
-    weight: Tensor | None = None
-    local_weight: Tensor | None = None
 
     def __getitem__(self, slices: Tensor) -> Objective:
         """The objective of some slices of the batch, chosen by an index tensor."""
-        predose, weight, local_weight = (
-            None if one is None else one[slices] for one in (self.predose, self.weight, self.local_weight)
-        )
         return replace(
             self,
             lowdose=self.lowdose[slices],
             regularizer=self.regularizer[slices],
-            predose=predose,
-            weight=weight,
-            local_weight=local_weight,
+            predose=None if self.predose is None else self.predose[slices],
         )
 
     def data_fidelity(self, x: Tensor) -> Tensor:
-        """1/2 ||F(x) - x_L||^2, weighted, per slice, (N,). Differentiable; one network evaluation."""
-        difference = self.forward_operator(x, self.predose) - self.lowdose
-        if self.weight is None:
-            return 0.5 * difference.square().flatten(1).sum(1)
-        weighted: Tensor = torch.fft.irfft2(torch.fft.rfft2(difference) * self.weight, s=difference.shape[-2:])
-        if self.local_weight is not None:
-            weighted = weighted + self.local_weight * difference
-        return 0.5 * (difference * weighted).flatten(1).sum(1)
+        """1/2 ||F(x) - x_L||^2 per slice, (N,). Differentiable; one network evaluation."""
+        return 0.5 * (self.forward_operator(x, self.predose) - self.lowdose).square().flatten(1).sum(1)
 
     def value(self, x: Tensor) -> Tensor:
         """The whole objective per slice, (N,). Differentiable; one network evaluation."""

@@ -9,16 +9,14 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition, PulseSequence
-    from .dose import headroom, highdose_of, lowdose_of, native_time
-    from .predose_equation import DOSE_FRACTION, equilibrium_signal, signal_equation
+    from .dose import DOSE_FRACTION, headroom, highdose_of, lowdose_of, native_time
     from .sequences import SignalCurve, batch_curve, signal_curve
     from .signal_model import relaxation_rate, spin_echo, spoiled_gradient_echo, tofts_concentration
 
 _HOME = {
     "acquisition": ("Acquisition", "PulseSequence"),
-    "dose": ("headroom", "highdose_of", "lowdose_of", "native_time"),
+    "dose": ("DOSE_FRACTION", "headroom", "highdose_of", "lowdose_of", "native_time"),
     "sequences": ("SignalCurve", "batch_curve", "signal_curve"),
-    "predose_equation": ("DOSE_FRACTION", "equilibrium_signal", "signal_equation"),
     "signal_model": ("relaxation_rate", "spin_echo", "spoiled_gradient_echo", "tofts_concentration"),
 }
 
@@ -28,14 +26,12 @@ __all__ = [
     "PulseSequence",
     "SignalCurve",
     "batch_curve",
-    "equilibrium_signal",
     "headroom",
     "highdose_of",
     "lowdose_of",
     "native_time",
     "relaxation_rate",
     "signal_curve",
-    "signal_equation",
     "spin_echo",
     "spoiled_gradient_echo",
     "tofts_concentration",

@@ -23,7 +23,6 @@ from .dependencies import HOW_TO_GET
 from .inputs import CheckedInputs
 from .parameters import ALPHA_AUTO, LIPCARParameterNode
 from .services import Services, VolumeNode
-from .wording import notices_of
 
 if TYPE_CHECKING:
     from ..imaging import Examination
@@ -232,7 +231,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         result = yield from steps
         self.lastResult = result
-        self.notices = (*examination.notices, *notices_of(result))
+        self.notices = (*examination.notices, *result.notices)
         examination = replace(examination, notices=self.notices)  # for the output's own record
         if isPreview:
             return add_volumes(examination, result, output=outputVolume, name=_("LIPCAR preview"), **volumes)

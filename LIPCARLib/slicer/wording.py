@@ -5,25 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from slicer.i18n import tr as _
 
 from ..errors import LIPCARError
-from .parameters import ALPHA_AUTO
 
 if TYPE_CHECKING:
     from ..imaging import Examination
     from ..inverse import Progress, Result
-
-CONTRADICTION = _(
-    "The measured image contradicts the network's guess; the result follows the data. Look at F(x) - x_L."
-)
-
-
-def notices_of(result: Result) -> tuple[str, ...]:
-    """What a result shows that the inputs alone did not, as sentences."""
-    is_rule = result.provenance["alpha"] == ALPHA_AUTO  # with a number the trust is 1 and tells nothing
-    return (*result.notices, *((CONTRADICTION,) if is_rule and np.median(result.trust) > 0.5 else ()))
 
 
 def summary_of(examination: Examination, fits: bool) -> str:
@@ -45,7 +33,7 @@ def progress_text(progress: Progress) -> str:
 def done_text(result: Result) -> str:
     text = _("Done in {time} on {device}.")
     text = text.format(time=duration(result.seconds), device=result.provenance["device"])
-    return " ".join((text, *notices_of(result)))
+    return " ".join((text, *result.notices))
 
 
 def preview_text(result: Result) -> str:
@@ -58,7 +46,7 @@ def preview_text(result: Result) -> str:
         all=duration(int(slices.split()[-1]) * result.seconds),
         device=result.provenance["device"],
     )
-    return " ".join((text, *notices_of(result)))
+    return " ".join((text, *result.notices))
 
 
 def time_left(seconds: float | None) -> str:

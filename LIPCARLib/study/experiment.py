@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination
-from ..inverse import ALPHA, AUTO, Model, Progress, Result, reconstruct
+from ..inverse import ALPHA, AUTO, Model, Progress, reconstruct
 from ..learning import Subject
 from .disturbances import Disturbance
 
@@ -47,7 +47,6 @@ class Experiment:
         tell_dose: whether the models' methods are told the dose fraction, a disturbance of the dose included.
         tell_acquisition: whether they are told how the images were acquired, where sidecars or a simulated cohort's
             parameters tell it: a scanner writes that into every header, the dose fraction into none.
-        reconstruct: what computes LIP-CAR and TV; Testing/ablations hands in others.
 
     Raises:
         LIPCARError: an unknown method.
@@ -63,7 +62,6 @@ class Experiment:
     disturbance: Disturbance | None = None
     tell_dose: bool = False
     tell_acquisition: bool = True
-    reconstruct: Callable[..., Generator[Progress, None, Result]] = reconstruct
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -168,7 +166,7 @@ def _model_images(
     label = experiment.label(wanted)
     for method, name in (("lip-car", "LIP-CAR"), ("tv", "TV")):
         for alpha in experiment.alphas if method in experiment.methods else ():
-            result = yield from experiment.reconstruct(
+            result = yield from reconstruct(
                 examination,
                 model,
                 alpha=alpha,

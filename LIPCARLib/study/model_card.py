@@ -1,15 +1,13 @@
-"""What a study writes into a model's card: mean scores on held-out subjects, and the forward operator's error."""
+"""What a study writes into a model's card: mean scores on held-out subjects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..inverse import ALPHA, AUTO, NetworkPair, evidence, with_noise_floor
-from ..learning import Subject
+from ..inverse import ALPHA, AUTO
 from .experiment import Experiment
 from .records import SubjectResult
 
@@ -43,41 +41,3 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
                     means.setdefault(name, {})[prefix + key] = round(float(np.mean(values)), 4)
     slices = {(row.subject, row.slice) for row in rows}
     return {"subjects": [r.subject for r in results], "slices": len(slices), "means_over_slices": means}
-
-
-def measure_operator_error(model: NetworkPair, subjects: Iterable[Subject]) -> dict[str, Any]:
-    """What a model's card says of its forward operator: how far F(x_H) is from x_L, by band of spatial frequency.
-
-    Per band, what nine of ten slices (`evidence.QUANTILE`) stay below in mean square over the body, in model scale,
-    after the noise of x_L is taken off. From the noise-free high-dose image where there is one.
-
-    Args:
-        model: where it is.
-        subjects: that did not train it.
-
-    Raises:
-        LIPCARError: the model needs a pre-dose image that a subject lacks.
-    """
-    rows = []
-    device = next(model.parameters()).device
-    for subject in subjects:
-        e = subject.examination
-        volumes = [e.lowdose, subject.truth] + ([e.predose] if model.uses_predose and e.predose is not None else [])
-        floor, sigma = e.noise_floor / e.scale, e.noise / e.scale
-        forward_operator = with_noise_floor(model.forward_operator, model.shown_floor(floor))
-        height, width = e.lowdose.shape[1:]
-        noise = sigma**2 * evidence.noise_energies(height, width, device)
-        for z in range(len(e.lowdose)):
-            images = [torch.from_numpy(v[z][None, None] / np.float32(e.scale)).to(device) for v in volumes]
-            inside = evidence.body(images[0], floor)
-            if inside.any():
-                with torch.no_grad():
-                    residual = forward_operator(images[1], images[2] if len(images) > 2 else None) - images[0]
-                rows.append((evidence.band_energies(residual, inside)[0] - noise).clamp_min(0).cpu())
-    errors = torch.stack(rows).quantile(evidence.QUANTILE, dim=0)
-    return {
-        "widths": list(evidence.WIDTHS),
-        "mean_squares": [float(f"{value:.4g}") for value in errors],
-        "quantile": evidence.QUANTILE,
-        "slices": len(rows),
-    }

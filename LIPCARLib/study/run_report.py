@@ -20,8 +20,8 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
 
     Holds the provenance (versions, device, model and hash, alpha, solver), "seconds", "network_evaluations" (the
     most that any slice took) and the same by slice, "objective" (per slice, by step), "residual_rms" (per slice,
-    model scale), "unexplained" (per slice, see `Result`), "trust" (per slice, how far fine scales of the data counted),
-    the notices, and with a high-dose reference "metrics": per image, per score, per slice.
+    model scale), "unexplained" (per slice, see `Result`), the notices, and with a high-dose reference "metrics": per
+    image, per score, per slice.
     """
     report = {
         **result.provenance,
@@ -32,7 +32,6 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
         "objective": result.objective,
         "residual_rms": result.residual_rms,
         "unexplained": result.unexplained,
-        "trust": result.trust,
     }
     if examination.highdose is not None:
         report["metrics"] = complete(examination_metrics(examination, result))

@@ -399,8 +399,6 @@ def test_operators_that_are_there_are_found() -> None:
     assert found >= {
         "inverse.network_pair.NetworkPair.forward_operator",
         "inverse.operators.by_acquisition",
-        "inverse.operators.by_signal_equation",
-        "inverse.operators.side_by_side",
         "inverse.operators.with_noise_floor",
     }
     assert any(name.startswith("physics.") for name in found)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from LIPCARLib.inverse.evidence import scale_weights
 from LIPCARLib.inverse.networks import VNet
 from LIPCARLib.inverse.regularizers import GenTV
 from LIPCARLib.inverse.solvers import BarzilaiBorwein, Objective, Solver, Step, Stop, adam, proximal
@@ -314,7 +313,7 @@ def test_an_empty_slice_stays_empty() -> None:
     assert torch.equal(steps[-1].x, nothing)
 
 
-# Constraint and weights
+# Constraint
 
 
 def blur(x: Tensor, predose: Tensor | None = None) -> Tensor:
@@ -338,47 +337,6 @@ def test_off_the_support_nothing_moves() -> None:
     support = objective.regularizer.support
     assert torch.equal(last.x[~support], xbar[~support])
     assert (last.x - xbar)[support].abs().max() > 0.05
-
-
-def test_weighted_data_term_has_the_right_gradient() -> None:
-    weight = scale_weights(48, 48, torch.device("cpu"), 1.1).repeat(2, 1, 1, 1)
-    local = torch.rand(2, 1, 48, 48)
-    objective, xbar, _ = misjudged(weight=weight, local_weight=local)
-    objective.lowdose, objective.weight = objective.lowdose.double(), weight.double()
-    objective.local_weight = local.double()
-    x = (xbar + 0.1).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(objective.data_fidelity(x).sum(), x)
-    direction = torch.randn_like(x)
-    step = 1e-5
-    with torch.no_grad():
-        upper, lower = objective.data_fidelity(x + step * direction), objective.data_fidelity(x - step * direction)
-    assert float((upper - lower).sum() / (2 * step)) == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
-    assert (objective.data_fidelity(x) >= 0).all()
-
-
-def test_full_weight_is_the_papers_data_term() -> None:
-    objective, xbar, _ = misjudged()
-    weighted, _, _ = misjudged(weight=torch.ones(2, 1, 48, 25))
-    assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
-
-
-def test_local_weight_counts_pixels() -> None:
-    """Half the weight by frequency and half by pixel is the paper's data term, also of a part of the batch."""
-    objective, xbar, _ = misjudged()
-    half = torch.full((2, 1, 48, 25), 0.5), torch.full((2, 1, 48, 48), 0.5)
-    weighted, _, _ = misjudged(weight=half[0], local_weight=half[1])
-    assert torch.allclose(objective.data_fidelity(xbar), weighted.data_fidelity(xbar), rtol=1e-5)
-    second = weighted[torch.tensor([1])]
-    assert torch.allclose(second.data_fidelity(xbar[1:]), weighted.data_fidelity(xbar)[1:])
-    assert second.local_weight.shape == (1, 1, 48, 48)
-
-
-def test_several_operators_are_added_up() -> None:
-    objective, xbar, _ = misjudged(weight=torch.ones(2, 1, 48, 25))
-    both, _, _ = misjudged(weight=torch.ones(2, 2, 48, 25), local_weight=torch.zeros(2, 2, 48, 48))
-    both.forward_operator = lambda x, predose: torch.cat((blur(x), x), 1)
-    direct = 0.5 * (xbar - objective.lowdose).square().sum((1, 2, 3))
-    assert torch.allclose(both.data_fidelity(xbar), objective.data_fidelity(xbar) + direct, rtol=1e-5)
 
 
 # The rules of proximal

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from LIPCARLib.physics import predose_equation as spin_echo_of_one_recovery
 from LIPCARLib.physics.acquisition import Acquisition, PulseSequence
 from LIPCARLib.physics.dose import DARKEST, DRIFT, FULLEST, headroom, highdose_of, lowdose_of, native_time
 from LIPCARLib.physics.sequences import R2_OVER_R1, SATURATED, batch_curve, signal_curve
@@ -68,20 +67,21 @@ def simulated_inversion(acquisition: Acquisition, rate: np.ndarray) -> np.ndarra
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.22, 0.5, 1.0])
-def test_agrees_with_the_signal_equation_that_it_generalizes(fraction: float) -> None:
-    """A spin echo of TR / T1 = RECOVERY without echo time; where something was added, beyond saturation too."""
-    acquisition = Acquisition(SPIN, spin_echo_of_one_recovery.RECOVERY * 1.4)
+def test_agrees_with_the_spin_echo_written_for_what_recovery_misses(fraction: float) -> None:
+    """With E = 1 - x_P / M and u = 1 - x_H / M, x_L = M (1 - E^(1 - f) u^f); tangent beyond saturation."""
+    recovery = 0.32
+    acquisition = Acquisition(SPIN, recovery * 1.4)
     predose, highdose, full = images(acquisition, fraction)
-    torch.testing.assert_close(
-        full, predose.clamp_min(DARKEST) / (1 - np.exp(-spin_echo_of_one_recovery.RECOVERY)), rtol=1e-6, atol=0
-    )
+    torch.testing.assert_close(full, predose.clamp_min(DARKEST) / (1 - np.exp(-recovery)), rtol=1e-6, atol=0)
     low = lowdose_of(highdose, predose, full, fraction, acquisition)
-    equation = spin_echo_of_one_recovery.signal_equation(highdose, predose, full, fraction)
+    missing = 1 - highdose / full
+    inside = missing.clamp_min(SATURATED)
+    power = inside**fraction + fraction * SATURATED ** (fraction - 1) * (missing - inside)
+    equation = full * (1 - (1 - predose / full) ** (1 - fraction) * power)
     risen = highdose >= predose
     torch.testing.assert_close(low[risen], equation[risen], rtol=1e-9, atol=1e-12)
-    lowdose = predose + 0.1
-    raised = headroom(predose, acquisition, lowdose=lowdose, fraction=spin_echo_of_one_recovery.DOSE_FRACTION)
-    torch.testing.assert_close(raised, spin_echo_of_one_recovery.equilibrium_signal(predose, lowdose))
+    raised = headroom(predose, acquisition, lowdose=predose + 0.1, fraction=0.2)
+    torch.testing.assert_close(raised, torch.maximum(full, predose + 0.1 / 0.2))
 
 
 @settings(deadline=None, max_examples=150)

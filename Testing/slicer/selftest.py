@@ -10,7 +10,6 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import slicer
@@ -21,7 +20,6 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.slicer.logic import LIPCARLogic
 from LIPCARLib.slicer.widget import LIPCARWidget
-from LIPCARLib.slicer.wording import CONTRADICTION, notices_of
 
 
 class _Declined:
@@ -114,16 +112,6 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         for solver in ("proximal", "adam"):
             output = self.logic.process(lowdose, predose, alpha=0.02, solver=solver, iterations=1, device="cpu")
             self.assertEqual(output.GetAttribute("LIPCAR.alpha"), "0.02")
-            self.assertNotIn(CONTRADICTION, self.logic.notices)
-
-    def test_contradictionIsNoticed(self):
-        for alpha, trust, expected in [
-            ("auto", [0.1, 0.6, 0.9], (CONTRADICTION,)),
-            ("auto", [0.1, 0.5, 0.9], ()),
-            (0.006, [1.0, 1.0, 1.0], ()),
-        ]:
-            result = SimpleNamespace(trust=trust, provenance={"alpha": alpha}, notices=("assumed",))
-            self.assertEqual(notices_of(result), ("assumed", *expected))
 
     def test_theAcquisitionIsTold(self):
         lowdose, predose = self._addPair()

@@ -6,34 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from headless import add_volume, emit, fire, volumes
-
-
-@pytest.mark.parametrize(
-    ("alpha", "mean_square", "noticed"),
-    [("auto", 0.0, True), ("auto", 1e6, False), (0.006, 0.0, False)],
-    ids=["an accurate operator", "an operator far off", "a number"],
-)
-def test_an_image_that_contradicts_the_network_is_noticed(
-    panel: Any, models: dict[str, Path], lowdose: Any, alpha: Any, mean_square: float, noticed: bool
-) -> None:
-    from LIPCARLib.inverse import read_manifest, write_manifest
-    from LIPCARLib.slicer.wording import CONTRADICTION
-
-    manifest = read_manifest(models["vnet-lowdose"])
-    manifest["forward_operator_error"]["mean_squares"] = [mean_square] * 5
-    write_manifest(models["vnet-lowdose"], manifest)
-    parameters = panel.logic.getParameterNode()
-    parameters.lowdoseVolume, parameters.device = lowdose, "cpu"
-    if alpha != "auto":
-        parameters.alphaAuto, parameters.alpha = False, alpha
-    panel.ui.applyButton.click()
-    panel.logic.waitForCompletion()
-    output = parameters.outputVolume
-    assert output.GetAttribute("LIPCAR.alpha") == str(alpha)
-    shown = panel.logic.notices, output.GetAttribute("LIPCAR.notices"), panel.ui.messageLabel.text
-    assert [CONTRADICTION in one for one in shown] == [noticed] * 3
 
 
 def test_apply_with_adam_takes_the_number(panel: Any, dialogs: Any, lowdose: Any) -> None:
