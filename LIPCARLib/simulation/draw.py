@@ -23,7 +23,7 @@ CLASSES = 10
 SHEETS = 5
 """Sets of thin sheets and vessels in an examination."""
 LESIONS = 6
-HEADS = 0.3
+HEADS = 0.2
 """Share of examinations whose tissue is an anatomy (`subject.draw_subject`) instead of shapes at random."""
 
 
@@ -40,6 +40,7 @@ class Parameters:
             assumed where nothing is known.
         sequence_told, dose_told: 1 or 0.
         shift: of the pre-dose image, pixels, (N, 2).
+        drift: of the high-dose image, of which the low dose has its share, pixels, (N, 2).
         gain: slow relative drift of pre-dose image, low-dose image, and enhancement, (N, 3).
         masked: 1 where what lies outside the body is set to zero in all images.
         ghost: strength of a ghost in pre-dose and low-dose image, (N, 2).
@@ -56,6 +57,7 @@ class Parameters:
     sequence_told: Tensor
     dose_told: Tensor
     shift: Tensor
+    drift: Tensor
     gain: Tensor
     masked: Tensor
     ghost: Tensor
@@ -134,8 +136,10 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
         told_dose_fraction=torch.where(dose_told > 0, told_dose, DOSE_FRACTION),
         sequence_told=sequence_told,
         dose_told=dose_told,
-        # What is left after the pre-dose image was aligned; sometimes it was not.
-        shift=dice.log_uniform(0.01, 0.35, 1) * dice.normal(2).clamp(-2, 2),
+        # What is left after the pre-dose image was aligned; sometimes it was not. More than that makes a network doubt
+        # every edge, where vessels lie.
+        shift=dice.log_uniform(0.005, 0.1, 1) * (1 + 3 * dice.chance(0.1, 1)) * dice.normal(2).clamp(-2, 2),
+        drift=dice.chance(0.5, 1) * dice.log_uniform(0.02, 0.25, 1) * dice.normal(2).clamp(-2, 2),
         gain=drifts * dice.uniform(0.2, 1.5, 3),
         masked=dice.chance(0.5),
         ghost=dice.chance(0.15, 1) * dice.uniform(0.0, 0.03, 2),
@@ -434,7 +438,7 @@ def _acquire(dice: _Dice, parameters: Parameters, images: Tensor, body: Tensor, 
     change = highdose * (drift[:, 2:] + dice.normal(1, 1, 1)) * gains[:, 2:, None, None]
     inherent = dice.chance(0.6, 1, 1, 1) * dice.uniform(0, 0.03, 1, 1, 1)
     grain = _blurred(dice.normal(2, size, size), dice.uniform(0.3, 0.8, 1, 1, 1)) * inherent * body
-    change = change + grain[:, 1:] - grain[:, :1]
+    change = change + _shifted(highdose, parameters.drift) - highdose + grain[:, 1:] - grain[:, :1]
     predose, highdose = predose + grain[:, :1], highdose + grain[:, :1] + change
     darkens = (highdose < predose) * dice.chance(0.25, 1, 1, 1)
     lowdose = torch.where(darkens > 0, highdose, lowdose + grain[:, :1] + fraction * change)

@@ -27,7 +27,9 @@ def example() -> Drawn:
 
 def quiet(parameters: Parameters) -> Parameters:
     """The same examinations without what is neither tissue nor agent."""
-    still = {name: torch.zeros_like(getattr(parameters, name)) for name in ("shift", "gain", "ghost", "correlated")}
+    still = {
+        name: torch.zeros_like(getattr(parameters, name)) for name in ("shift", "drift", "gain", "ghost", "correlated")
+    }
     return replace(parameters, noise=torch.full_like(parameters.noise, 1e-6), **still)
 
 

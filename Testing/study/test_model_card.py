@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from LIPCARLib.inverse import Model
-from LIPCARLib.learning import read_subject
-from LIPCARLib.study import Experiment, card_scores, measure_operator_error
+from LIPCARLib.study import Experiment, card_scores
 
 Run = Callable[..., list]
 
@@ -29,10 +28,3 @@ def test_a_card_holds_the_means_of_the_scores(run: Run, folders: list[Path], mod
         if (row.method, row.region, row.reference) == ("low-dose", "body", "clean")
     ]
     assert card["means_over_slices"]["lowdose"]["clean_body_rmse"] == pytest.approx(np.mean(values), abs=1e-4)
-
-
-def test_the_operator_error_is_one_number_a_band(folders: list[Path], model: Model) -> None:
-    error = measure_operator_error(model, map(read_subject, folders[:2]))
-    assert error["slices"] == 4
-    assert len(error["mean_squares"]) == len(error["widths"]) + 1
-    assert all(value >= 0 for value in error["mean_squares"])
