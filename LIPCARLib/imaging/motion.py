@@ -78,7 +78,7 @@ class Motion:
         back = Rotation.from_matrix(axes @ self.rotation.T @ axes.T).as_rotvec(degrees=True)
         along = -axes @ self.shift
         sides = ("left", "right"), ("back", "front"), ("head", "feet")  # LPS
-        parts = [f"{abs(mm):.1f} mm to the {side[mm < 0]}" for mm, side in zip(along, sides, strict=True)]
+        parts = [f"{abs(mm):.1f} mm to the {side[int(mm < 0)]}" for mm, side in zip(along, sides, strict=True)]
         turns = [
             f"{degrees:+.1f} about the {name} axis"
             for degrees, name in zip(back, ("right-left", "front-back", "feet-head"), strict=True)
