@@ -118,9 +118,7 @@ def main() -> None:
         ]
         told += [f"{undone.mean():.0%}", *(f"{np.nanmean(column):.4f}" for column in results)]
         print("| " + " | ".join(told) + " |", flush=True)
-    print(
-        f"\nWithout the first {CUT:.0%} of the rows: RMSE within, of a whole one within, outside, of x_L, of a whole one"
-    )
+    print(f"\nWithout the first {CUT:.0%} of the rows: RMSE within, of a whole one; outside, of x_L, of a whole one")
     for number, pair in enumerate(pairs):
         cut = int(CUT * pair.predose.shape[1])
         predose = pair.predose.copy()
