@@ -33,7 +33,7 @@ MOTION_TOLERANCE = 0.25
 """Voxels, root mean square over tissue: a smaller rotation or movement through the slices is left alone. Without any
 `find_motion` found up to 0.11 in simulated pairs and 0.18 in a deformed breast."""
 AGREEMENT = 0.8
-"""`kinship` that a rigid movement must lead to: 0.91 in heads moved back by 8 mm and degrees, 0.65 in a deformed one."""
+"""`kinship` that a rigid movement must lead to: 0.91 in heads moved back by 8 mm and degrees, 0.65 in one deformed."""
 DISTANCE_LIMIT, ANGLE_LIMIT = 30.0, 20.0
 """mm and degrees: what moved by more is not undone."""
 MOST_MISSING = 0.5
