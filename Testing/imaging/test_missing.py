@@ -7,7 +7,6 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.imaging import Examination
-from LIPCARLib.imaging.registration import move
 
 from .samples import head, image_of, with_tumor
 
@@ -64,17 +63,6 @@ def test_the_share_fades_within_what_is_known() -> None:
     assert share.shape == (2, 96, 96)
     np.testing.assert_allclose(share[0, :, 40], [0.0] * CUT + [0.2, 0.4, 0.6, 0.8] + [1.0] * (72 - 0), atol=1e-6)
     assert share[:, :, 0].min() == 0 and share[:, 30:].min() == 1
-
-
-def test_a_shift_moves_the_edge_of_the_data() -> None:
-    low, pre = images()
-    found = Examination.from_images(image_of(low), padded(move(pre, (3.0, 2.0))))
-    np.testing.assert_allclose(found.predose_motion.shift, (0, 3, 2), atol=0.1)  # few features: the phase is unclear
-    known = found.predose_known[1]
-    assert known[CUT - 1, 20:80].all() and not known[: CUT - 5].any()
-    inner = np.s_[:, CUT + 3 : -8, 8:-8]
-    straight = Examination.from_images(image_of(low), image_of(pre)).predose
-    np.testing.assert_allclose(found.predose[inner], straight[inner], atol=0.1 * pre.max())
 
 
 def test_the_background_of_a_head_without_its_skull_is_not_missing() -> None:
