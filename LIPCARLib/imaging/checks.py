@@ -96,13 +96,18 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
 
 
 def on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sitk.Image:
-    """The image itself where it lies on the grid, resampled onto it linearly otherwise.
+    """The image itself where it lies on the grid, resampled onto it linearly otherwise; see `lies_on`."""
+    return image if lies_on(image, grid, name, notices) else resample(image, grid)
+
+
+def lies_on(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> bool:
+    """Whether the image lies on the grid; one that does not has to be resampled.
 
     Args:
         image: of one real value per voxel.
         grid: the low-dose image's.
         name: how messages call the image, the subject of a sentence.
-        notices: where a sentence for the user is appended if the image was resampled.
+        notices: where a sentence for the user is appended if the image has to be resampled.
 
     Raises:
         LIPCARError: another dimension, or too little of the grid is covered.
@@ -115,7 +120,7 @@ def on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sit
     own = Grid.of(image)
     differences = grid.differences(own)
     if not differences:
-        return image
+        return True
     coverage = grid.covered_by(own)
     if coverage < MIN_COVERAGE:
         raise LIPCARError(
@@ -123,11 +128,11 @@ def on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sit
             f"least {MIN_COVERAGE:.0%} is expected. Choose images of the same patient and "
             "session, and register them first if the patient was moved."
         )
-    missing = f"; the {1 - coverage:.1%} outside it is zero" if coverage < 0.9995 else ""
+    missing = f"; the {1 - coverage:.1%} outside it has no data" if coverage < 0.9995 else ""
     notices.append(
         f"{name} was resampled onto the grid of the low-dose image: it has {', '.join(differences)}{missing}."
     )
-    return resample(image, grid)
+    return False
 
 
 def check_distinct(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter
 
 from .gain import DRIFT_TOLERANCE, Gain
-from .intensity import TISSUE_PIXELS, foreground, local_mean, noise_deviation, sampled, some_slices, threshold
+from .intensity import TISSUE_PIXELS, Mask, foreground, local_mean, noise_deviation, sampled, some_slices, threshold
 
 KINSHIP = 0.3
 """Below, the two are taken for images of different subjects: 0.31 at most between simulated ones."""
@@ -29,13 +29,14 @@ SWAP_PIXELS = 12
 """The same in pixels, for images of little foreground."""
 
 
-def kinship(predose: np.ndarray, lowdose: np.ndarray) -> float | None:
+def kinship(predose: np.ndarray, lowdose: np.ndarray, known: Mask | None = None) -> float | None:
     """Correlation of the structures of two images over tissue: near 1 for one subject, near 0 for two.
 
     Structures: the image averaged over 5 x 5 pixels minus the image averaged over 31 x 31 (KINSHIP_WIDTHS), each twice.
 
     Args:
         predose, lowdose: (S, H, W), non-negative, shifts already taken out.
+        known: where the pre-dose image has data; None for everywhere.
 
     Returns:
         -1 to 1; None where there is too little tissue, or no structure, to tell.
@@ -51,6 +52,8 @@ def kinship(predose: np.ndarray, lowdose: np.ndarray) -> float | None:
         fine, coarse = (local_mean(local_mean(slices, width), width) for width in KINSHIP_WIDTHS)
         tissue |= fine > threshold(sampled(slices))
         parts.append(fine - coarse)
+    if known is not None:  # the edge of what is known is no structure
+        tissue &= minimum_filter(some_slices(known), (1, KINSHIP_WIDTHS[1], KINSHIP_WIDTHS[1]))
     if np.count_nonzero(tissue) < TISSUE_PIXELS:
         return None
     one, other = (part[tissue] - part[tissue].mean() for part in parts)
@@ -58,14 +61,18 @@ def kinship(predose: np.ndarray, lowdose: np.ndarray) -> float | None:
     return float(one @ other) / strength if strength else None
 
 
-def note_kinship(predose: np.ndarray, lowdose: np.ndarray, notices: list[str]) -> float | None:
+def note_kinship(
+    predose: np.ndarray, lowdose: np.ndarray, notices: list[str], known: Mask | None = None
+) -> float | None:
     """The `kinship` of the two; says where the pre-dose image shows something else, and where that is in doubt.
 
     Args:
-        predose, lowdose: as for `kinship`.
+        predose, lowdose, known: as for `kinship`.
         notices: where sentences for the user are appended.
     """
     found = kinship(predose, lowdose)
+    if known is not None and found is not None and found >= KINSHIP:  # else another's outline, not the end of the data
+        found = kinship(predose, lowdose, known)
     if found is None or found >= KINSHIP_DOUBT:
         return found
     words = f"The structures of the pre-dose and the low-dose image have a correlation of {found:.2f}"

@@ -9,19 +9,24 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import minimum_filter
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
-from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
+from .checks import check_distinct, check_kind, checked_content, lies_on, note_small, on_grid
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, slices_first, slicing_axis
 from .headers import common_acquisition
-from .intensity import foreground, foreground_scale, noise_deviation, noise_floor
+from .intensity import Mask, foreground, foreground_scale, local_mean, noise_deviation, noise_floor
+from .motion import Motion, slice_frame
 from .reading import read_image
-from .registration import Shift, move, register
+from .registration import MOST_MISSING, Original, Shift, missing_share, move, note_missing, register, where_it_counts
 from .t1_map import times_in_seconds
+
+BORDER = 5
+"""Pixels, an odd number, over which a result fades into the low-dose image where the pre-dose image has no data."""
 
 _NAMES = {"lowdose": "The low-dose image", "predose": "The pre-dose image", "highdose": "The high-dose image"}
 
@@ -34,8 +39,9 @@ class Examination:
         lowdose: x_L, (S, H, W) float32, non-negative, in the image's own intensity units. S runs along the
             slicing axis, H and W along the other two index axes, the higher one first: (k, j, i), (j, k, i)
             or (i, k, j).
-        predose: x_P on the same grid, moved by `predose_shift` and multiplied by `predose_gain`; None where there is
-            none or it shows something else than the low-dose image.
+        predose: x_P on the same grid, moved by `predose_shift` or `predose_motion` and multiplied by `predose_gain`;
+            None where there is none or it shows something else than the low-dose image. Where it has no data, the
+            low-dose image stands in for it, as if the agent did nothing there.
         highdose: x_H on the same grid, the reference for an evaluation, or None.
         grid: the low-dose image's own geometry, 2-D where the input is.
         slice_axis: index axis that S runs along: 0 is i, 1 is j, 2 is k.
@@ -54,6 +60,8 @@ class Examination:
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
         acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
+        predose_motion: the movement of the patient that was undone in three dimensions; None where none was.
+        predose_known: where the pre-dose image has data, (S, H, W) boolean; None for wherever the low-dose image has.
         native_time: T1 before the agent in seconds, (S, H, W) float32, 0 where the map tells nothing; None without one.
     """
 
@@ -73,6 +81,8 @@ class Examination:
     first_slice: int
     slices_in_all: int
     acquisition: Acquisition | None = None
+    predose_motion: Motion | None = None
+    predose_known: np.ndarray | None = None
     native_time: np.ndarray | None = None
 
     @classmethod
@@ -149,16 +159,22 @@ class Examination:
         grid = Grid.of(images["lowdose"])
         axis = slicing_axis(grid, slice_axis)
         arrays: dict[str, np.ndarray] = {}
+        original = None
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
             image = checked_content(images.pop(role), names[role], notices)
-            arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+            if role == "predose" and not lies_on(image, grid, names[role], notices):
+                # As it came: it is interpolated once, when its place is known.
+                original = Original(_slices(image, axis), slice_frame(Grid.of(image), axis))
+            else:
+                arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
         check_distinct(arrays, names)
         lowdose = arrays["lowdose"]
         note_small(lowdose, notices)
         if "predose" in arrays:
-            matched = _matched(arrays.pop("predose"), lowdose, grid, axis, match_predose, notices)
-        else:
-            matched = _Matched(None)
+            original = Original(arrays.pop("predose"), slice_frame(grid, axis))
+        matched = (
+            _Matched(None) if original is None else _matched(original, lowdose, grid, axis, match_predose, notices)
+        )
         return cls(
             lowdose=lowdose,
             predose=matched.predose,
@@ -167,7 +183,7 @@ class Examination:
             slice_axis=axis,
             scale=foreground_scale(lowdose),
             noise_floor=noise_floor(lowdose),
-            noise=noise_deviation(lowdose, matched.predose),
+            noise=noise_deviation(_seen(lowdose, matched.known), matched.predose),
             predose_shift=matched.shift,
             predose_gain=matched.gain,
             predose_rest=matched.rest,
@@ -176,6 +192,8 @@ class Examination:
             first_slice=0,
             slices_in_all=len(lowdose),
             acquisition=acquisition,
+            predose_motion=matched.motion,
+            predose_known=matched.known,
         )
 
     def part(self, start: int, stop: int) -> Examination:
@@ -202,6 +220,7 @@ class Examination:
             lowdose=self.lowdose[start:stop],
             predose=None if self.predose is None else self.predose[start:stop],
             highdose=None if self.highdose is None else self.highdose[start:stop],
+            predose_known=None if self.predose_known is None else self.predose_known[start:stop],
             native_time=None if self.native_time is None else self.native_time[start:stop],
             grid=self.grid.part(self.slice_axis, start, stop),
             first_slice=self.first_slice + start,
@@ -230,7 +249,34 @@ class Examination:
         """
         if self.predose is None or not any(self.predose_rest):
             return None if self.predose is None else self.predose[slices]
-        return move(self.predose[slices], self.predose_rest)
+        moved = move(self.predose[slices], self.predose_rest)
+        if self.predose_known is not None:
+            missing = ~self.predose_known[slices]
+            moved[missing] = self.lowdose[slices][missing]
+        return moved
+
+    def motion_words(self) -> str:
+        """By how much the pre-dose image was moved and turned; "none" where it was not, in three dimensions."""
+        return "none" if self.predose_motion is None else self.predose_motion.words(self.grid, self.slice_axis)
+
+    @property
+    def predose_missing(self) -> float:
+        """Share of the tissue that the pre-dose image has no data of, 0..1."""
+        return 0.0 if self.predose_known is None else missing_share(self.predose_known, self.lowdose)
+
+    def predose_share(self, slices: slice) -> np.ndarray | None:
+        """How far a result of some slices may rest on the pre-dose image, from 0 where it has no data to 1.
+
+        It rises over BORDER pixels within the slice, so that a result that is mixed with the low-dose image by it has
+        no edge where the data end.
+
+        Returns:
+            (slices, H, W) float32; None for 1 everywhere.
+        """
+        if self.predose_known is None:
+            return None
+        inner = minimum_filter(self.predose_known[slices], (1, BORDER, BORDER))
+        return local_mean(inner.astype(np.float32), BORDER)
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
         """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.
@@ -281,52 +327,76 @@ class _Matched(NamedTuple):
     predose: np.ndarray | None
     shift: Shift = (0.0, 0.0)
     rest: Shift = (0.0, 0.0)
+    motion: Motion | None = None
+    known: Mask | None = None
     gain: float = 1.0
     doubtful: bool = False
 
 
 def _matched(
-    predose: np.ndarray, lowdose: np.ndarray, grid: Grid, axis: int, match: bool, notices: list[str]
+    original: Original, lowdose: np.ndarray, grid: Grid, axis: int, match: bool, notices: list[str]
 ) -> _Matched:
-    """Place first, then kinship, order and gain: each needs what comes before it.
+    """Place first, then what is missing, kinship, order and gain: each needs what comes before it.
 
-    The arrays are (S, H, W); the pre-dose image is the caller's to give away. Without `match` it is compared only.
+    The pre-dose image is the caller's to give away, the low-dose one is (S, H, W). Without `match` they are compared
+    only.
     """
-    shift = rest = 0.0, 0.0
-    related, doubtful = None, False
-    coarse = coarse_level(predose, lowdose)
-    predose *= np.float32(coarse)
+    coarse = coarse_level(original.volume, lowdose)
+    np.multiply(original.volume, np.float32(coarse), out=original.volume)
+    placed = original.placed(grid, axis)
     if match:
-        predose, shift, rest = register(predose, lowdose, grid, axis, notices)
-        related = note_kinship(predose, lowdose, notices)
+        placed = register(original, placed, lowdose, grid, axis, notices)
+    predose = placed.predose
+    known = None if placed.known is None else where_it_counts(placed.known, lowdose)
+    found = _Matched(predose, placed.shift, placed.rest, placed.motion, known)
+    seen = _seen(lowdose, known)
+    related, doubtful = None, False
+    if match:
+        related = note_kinship(predose, lowdose, notices, known)
         doubtful = related is not None and related < KINSHIP_DOUBT
+        found = found._replace(doubtful=doubtful)
         if related is not None and related < KINSHIP:
-            return _Matched(None, shift, rest, doubtful=doubtful)
-    found = find_gain(predose, lowdose, moved=doubtful)
-    darkened = 0.0 if found is None else looks_swapped(predose, lowdose, found)
-    if found is not None and darkened:
+            return found._replace(predose=None, known=None)
+    if known is not None:
+        missing = missing_share(known, lowdose)
+        note_missing(missing, notices)
+        if missing > MOST_MISSING:
+            return found._replace(predose=None, known=None, doubtful=True)
+    gain = find_gain(predose, seen, moved=doubtful)
+    darkened = 0.0 if gain is None else looks_swapped(predose, seen, gain)
+    if gain is not None and darkened:
         words = (
             "The low-dose image is darker than the pre-dose image where tissue changes most, as if the two were "
             "swapped. Check which one was acquired first"
         )
-        if darkened >= SWAP_CERTAIN and related is not None and not found.doubtful:  # else something may have moved
+        if darkened >= SWAP_CERTAIN and related is not None and not gain.doubtful:  # else something may have moved
             raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
         notices.append(f"{words}.")
-    if found is None or (found.doubtful and not doubtful):
+    if gain is None or (gain.doubtful and not doubtful):
         # Of one level and too small or too dark to tell more: most sessions have one gain.
-        left_out = match and (found is not None or coarse != 1)
+        left_out = match and (gain is not None or coarse != 1)
         notices.append(
             "How much brighter the low-dose image is where the agent does nothing cannot be told from the two images"
             + ("; the pre-dose image was left out. " if left_out else ". ")
             + "Are both of the same patient and session, with bright tissue in common, and registered?"
         )
-        predose /= np.float32(coarse)
-        return _Matched(None if left_out else predose, shift, rest, doubtful=True)
-    gain = settle_gain(found, coarse, match, notices)
+        found = found._replace(doubtful=True)
+        if left_out:
+            return found._replace(predose=None, known=None)
+        settled = NO_GAIN
+    else:
+        settled = settle_gain(gain, coarse, match, notices)
     predose /= np.float32(coarse)
-    if gain is not NO_GAIN:
-        gain.apply(predose)
-    return _Matched(predose, shift, rest, gain.ratio, doubtful)
+    if settled is not NO_GAIN:
+        settled.apply(predose)
+    if known is not None:
+        predose[~known] = lowdose[~known]
+    return found._replace(gain=settled.ratio)
+
+
+def _seen(lowdose: np.ndarray, known: Mask | None) -> np.ndarray:
+    """Nothing where the pre-dose image has no data: what compares the two looks at what is common to them."""
+    return lowdose if known is None else np.where(known, lowdose, np.float32(0))
 
 
 def _slices(image: sitk.Image, axis: int) -> np.ndarray:

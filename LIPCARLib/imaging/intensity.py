@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
 from ..errors import LIPCARError
+
+Mask = npt.NDArray[np.bool_]
 
 SCALE_THRESHOLD = 0.15
 """Foreground is brighter than this share of BRIGHT_PERCENTILE."""

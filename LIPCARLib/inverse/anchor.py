@@ -62,7 +62,7 @@ def anchor(lowdose: Tensor, predose: Tensor, conditions: Conditions, sigma: floa
     """
     if sigma is None:
         # Where an image was interpolated, neighbors share their noise and show less of it.
-        sigma = torch.maximum(noise_between(lowdose, predose), noise_between(lowdose, predose, apart=2))
+        sigma = torch.maximum(*(noise_between(lowdose, predose, apart, conditions.known) for apart in (1, 2)))
     before, after = denoised_pair(lowdose, predose, sigma)
     full = headroom_between(before, after, conditions)
     return Anchor(inverted(before, after, full, conditions), full, before, after)
@@ -110,7 +110,7 @@ def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tu
     return (after - difference).clamp_min(0), after
 
 
-def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1) -> Tensor:
+def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1, known: Tensor | None = None) -> Tensor:
     """Standard deviation of the noise of either image, (N,), from their difference, which has no texture of the body.
 
     The median magnitude of its second difference along both axes over tissue, over 0.6745 (Donoho & Johnstone,
@@ -119,6 +119,7 @@ def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1) -> Tensor:
     Args:
         lowdose, predose: (N, 1, H, W), model scale, aligned: what they do not share counts as noise.
         apart: pixels between those that are compared; noise of neighbors is alike where an image was interpolated.
+        known: where there is a pre-dose image, (N, 1, H, W) boolean; None for everywhere.
 
     >>> rng = torch.Generator().manual_seed(0)
     >>> predose, lowdose = 0.4 + 0.02 * torch.randn(2, 1, 1, 64, 64, generator=rng)
@@ -128,7 +129,8 @@ def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1) -> Tensor:
     near, far = slice(None, -apart), slice(apart, None)
     corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
     a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
-    tissue = torch.stack([lowdose[corner] > TISSUE for corner in corners]).all(0)
+    seen = lowdose > TISSUE if known is None else (lowdose > TISSUE) & known
+    tissue = torch.stack([seen[corner] for corner in corners]).all(0)
     second = (a - b - c + d).abs().masked_fill(~tissue, torch.nan).flatten(1)
     if not second.shape[1]:
         return lowdose.new_zeros(len(lowdose))

@@ -40,7 +40,9 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
         return inverted(before, after, headroom_between(before, after, conditions), conditions)
 
     curve, expected = conditions.curve(), conditions.expected_native()
-    sigma, coarser = (noise_between(lowdose, predose, apart).clamp_min(LEAST_NOISE) for apart in (1, 2))
+    sigma, coarser = (
+        noise_between(lowdose, predose, apart, conditions.known).clamp_min(LEAST_NOISE) for apart in (1, 2)
+    )
     fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
     physics = anchor(lowdose, predose, conditions)
     before, after = physics.predose, physics.lowdose

@@ -20,6 +20,8 @@ class Conditions:
         dose_fraction: low dose over full dose, (N,), above 0, at most 1.
         sequence_told, dose_told: (N,), 1 where the acquisition or the dose fraction was told, 0 where assumed.
         native: T10 in seconds, a map (N, 1, H, W); None for what the field lets expect.
+        known: where there is a pre-dose image, (N, 1, H, W) boolean; None for everywhere. Elsewhere the low-dose image
+            stands in for it.
 
     >>> told = Conditions.of_examination(2, Acquisition.assumed(), None, assumed_fraction=0.22)
     >>> told.sequence_told, told.dose_told
@@ -31,6 +33,7 @@ class Conditions:
     sequence_told: Tensor
     dose_told: Tensor
     native: Tensor | None = None
+    known: Tensor | None = None
 
     @classmethod
     def of_examination(
@@ -72,6 +75,7 @@ class Conditions:
             self.sequence_told[chosen],
             self.dose_told[chosen],
             None if self.native is None else self.native[chosen],
+            None if self.known is None else self.known[chosen],
         )
 
     def curve(self) -> SignalCurve:

@@ -285,17 +285,25 @@ def _solve(
         objective.append(step.objective)
         evaluations.append(step.network_evaluations)
         yield begun + (1 - begun) * min(1.0, int(step.network_evaluations.max()) / session.iterations)
+    found, prior = step.x, session.prior
+    share = examination.predose_share(chosen) if model.uses_predose else None
+    if share is not None:  # without a pre-dose image nothing is added to what was measured
+        measured, weight = (
+            _to_device(image, scale, device)
+            for image, scale in ((examination.lowdose[chosen], examination.scale), (share, 1.0))
+        )
+        found, prior = (torch.lerp(measured, image, weight) for image in (found, prior))
     difference, unexplained = None, []
     if request.data_consistency or model.uses_acquisition:
         with torch.no_grad():
-            difference = session.forward_operator(step.x, session.predose) - session.lowdose
+            difference = session.forward_operator(found, session.predose) - session.lowdose
     if difference is not None and model.uses_acquisition:
         unexplained = consistency.unexplained(difference, session.lowdose, session.sigma, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
     return _Batch(
-        _to_volume(step.x, examination.scale),
-        _to_volume(session.prior, examination.scale),
+        _to_volume(found, examination.scale),
+        _to_volume(prior, examination.scale),
         _to_volume(difference, examination.scale) if difference is not None and request.data_consistency else None,
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / session.lowdose[0].numel()).sqrt().tolist(),
@@ -325,8 +333,8 @@ def _session(examination: Examination, model: Model, request: _Request, device: 
 
 
 def _conditions(examination: Examination, request: _Request, device: torch.device, chosen: slice) -> Conditions:
-    native = examination.native_time
-    return Conditions.of_examination(
+    native, known = examination.native_time, examination.predose_known
+    told = Conditions.of_examination(
         len(examination.lowdose[chosen]),
         examination.acquisition,
         request.dose_fraction,
@@ -334,6 +342,7 @@ def _conditions(examination: Examination, request: _Request, device: torch.devic
         None if native is None else _to_device(native[chosen], 1.0, device),
         device,
     )
+    return told if known is None else replace(told, known=torch.from_numpy(known[chosen])[:, None].to(device))
 
 
 def _auto(session: Session) -> Solver:
@@ -388,6 +397,8 @@ def _provenance(examination: Examination, model: Model, request: _Request, devic
         "iterations": request.evaluations,
         "scale": examination.scale,
         "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
+        "predose_motion": examination.motion_words(),
+        "predose_missing": examination.predose_missing,
         "predose_gain": examination.predose_gain,
         "predose_rest": " ".join(f"{pixels:.2f}" for pixels in examination.predose_rest),
         "noise_floor": model.shown_floor(examination.noise_floor / examination.scale),

@@ -88,7 +88,9 @@ def test_partly_covered_and_apart() -> None:
     examination = Examination.from_images(low, pre, match_predose=False)
     assert "origin" in examination.notices[0] and "the 25" in examination.notices[0]
     np.testing.assert_allclose(examination.predose[:, :, 10:], array_of(pre)[:, :, :-10], rtol=1e-4)
-    assert not examination.predose[:, :, :10].any()
+    assert "no data in 25.0% of the tissue" in examination.notices[1]
+    assert not examination.predose_known[:, :, :10].any() and examination.predose_known[:, :, 10:].all()
+    np.testing.assert_array_equal(examination.predose[:, :, :10], examination.lowdose[:, :, :10])
     pre.SetOrigin(low.TransformIndexToPhysicalPoint((25, 0, 0)))
     with pytest.raises(LIPCARError, match="covers only 3.%"):
         Examination.from_images(low, pre)
