@@ -1,12 +1,14 @@
-"""Files that someone may have altered, read whole and within bounds: any regular file, and JSON."""
+"""Files that someone may have altered: regular files within bounds, JSON, and tables of what its keys may hold."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from .errors import LIPCARError
@@ -138,3 +140,77 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a key may hold: as messages say it after "expected is", and as a check; and whether it must be there."""
+
+    expected: str
+    check: Callable[[Any], bool]
+    required: bool = True
+
+    def optional(self) -> Field:
+        """The same where the key may be missing."""
+        return replace(self, required=False)
+
+
+def integer(low: int, high: int) -> Field:
+    """
+    >>> integer(1, 9).check(True), integer(1, 9).check(9)
+    (False, True)
+    """
+    return Field(f"an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
+
+
+def number(low: float, high: float, above: bool = False) -> Field:
+    """A number from `low`, or above it, to `high`.
+
+    >>> number(0, 1, above=True).expected
+    'a number above 0, at most 1'
+    """
+
+    def check(value: Any) -> bool:
+        return is_number(value) and low <= value <= high and not (above and value == low)
+
+    return Field(f"a number above {low:g}, at most {high:g}" if above else f"a number from {low:g} to {high:g}", check)
+
+
+def is_number(value: Any) -> bool:
+    """A finite one; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+
+
+FLAG = Field("true or false", lambda value: isinstance(value, bool))
+OBJECT = Field("an object", lambda value: isinstance(value, dict))
+TEXT = Field("a text of 1 to 2000 characters", lambda value: isinstance(value, str) and 0 < len(value) <= 2000)
+TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(TEXT.check, value)))
+
+
+def complaints(content: Any, fields: Mapping[str, Field], where: str = "") -> Iterator[str]:
+    """What is wrong with an object, as the end of a sentence that begins with "It is".
+
+    Args:
+        content: as read.
+        fields: by key, "a.b" for b within a. What has no field is not looked at.
+        where: what stands before the keys in messages.
+
+    >>> list(complaints({"name": 7}, {"name": TEXT}))
+    ["malformed: 'name' is 7, expected is a text of 1 to 2000 characters"]
+    >>> list(complaints({"name": 7}, {"name.first": TEXT}))
+    ["incomplete: 'name.first' is missing, expected is a text of 1 to 2000 characters"]
+    """
+    if not isinstance(content, dict):
+        yield "malformed: it is no object"
+        return
+    for key, field in fields.items():
+        try:
+            found: Any = content
+            for name in key.split("."):
+                found = found[name]
+        except (KeyError, TypeError, IndexError):
+            if field.required:
+                yield f"incomplete: '{where}{key}' is missing, expected is {field.expected}"
+            continue
+        if not field.check(found):
+            yield f"malformed: '{where}{key}' is {shortened(found)}, expected is {field.expected}"

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
-from ..json_file import read_json
+from ..json_file import complaints, read_json
 from ..resources import RESOURCES
-from .manifest_table import CLASSES, FILE, architecture_complaints, complaints, complaints_of
+from .manifest_table import CLASSES, FILE, architecture_complaints, manifest_complaints
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -114,7 +114,7 @@ def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_structure(manifest: Mapping[str, Any], path: Path) -> None:
-    _refuse_first(complaints(manifest), path)
+    _refuse_first(manifest_complaints(manifest), path)
     architecture = manifest["architecture"]
     classes = tuple(architecture[role].get("class") for role in ROLES)
     if classes not in list(KINDS):  # what is no text may have no hash
@@ -131,8 +131,8 @@ def _check_structure(manifest: Mapping[str, Any], path: Path) -> None:
     _check_files(manifest["files"], weighty, path)
 
 
-def _refuse_first(complaints: Iterator[str], path: Path) -> None:
-    for complaint in complaints:
+def _refuse_first(found: Iterator[str], path: Path) -> None:
+    for complaint in found:
         raise LIPCARError(f"The model manifest {path} is {complaint}. Restore it.")
 
 
@@ -153,7 +153,7 @@ def _check_inputs(manifest: Mapping[str, Any], path: Path) -> None:
 def _check_files(files: Mapping[str, Any], roles: list[str], path: Path) -> None:
     """A name and a hash for each role that has weights, and for no other; and not the file of another role."""
     table = {f"{role}.{key}": field for role in roles for key, field in FILE.items()}
-    _refuse_first(complaints_of(files, table, "files."), path)
+    _refuse_first(complaints(files, table, "files."), path)
     if extra := sorted(set(files) - set(roles)):
         raise LIPCARError(
             f"The model manifest {path} is malformed: it names a file for {shortened(extra[0])}, which has no "
