@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import LIPCARError
-from ..inverse import check_alpha
+from ..inverse import check_alpha, list_models
 from ..learning import subject_folders
 from ..study import CARD_ALPHAS, CARD_METHODS, METHODS, Experiment, write_experiment
 from .console import print_written
@@ -53,6 +53,7 @@ def evaluate(
 ) -> None:
     """The paper's experiment: compare methods and models on a cohort. Goes on where it was interrupted."""
     card = _card_folder(model) if record else None
+    alphas = tuple(check_alpha(one) for one in alpha) if alpha else CARD_ALPHAS
     folders = subject_folders(cohort)
     models = load_models(model, folders)
     if held_out:
@@ -60,7 +61,7 @@ def evaluate(
     experiment = Experiment(
         models,
         tuple(name.strip() for name in methods.split(",")) if card is None else CARD_METHODS,
-        tuple(check_alpha(one) for one in alpha) if alpha else CARD_ALPHAS,
+        alphas,
         dose_fraction=dose_fraction,
         solver=solver,
         iterations=iterations,
@@ -77,7 +78,10 @@ def evaluate(
 
 
 def _card_folder(names: Sequence[str] | None) -> Path:
-    """The folder of the one model whose card is written to."""
-    if names is None or len(names) != 1 or not Path(names[0]).is_dir():
-        raise LIPCARError("--record needs one --model, the folder of the model to write to.")
+    """The folder of the one model whose card is written to; no name, which is a shipped model's."""
+    shipped = [entry.name for entry in list_models()]
+    if names is None or len(names) != 1 or names[0] in shipped or not Path(names[0]).is_dir():
+        raise LIPCARError(
+            "--record needs one --model, the folder of the model to write to (one named as a shipped model: ./name)."
+        )
     return Path(names[0])

@@ -41,12 +41,14 @@ def robustness(
     device: DeviceOption = "auto",
 ) -> None:
     """How network and LIP-CAR bear noise, motion, other gains, doses and scanners, a wrong pre-dose image: curves."""
+    wanted = _disturbances(disturb)
+    alphas = tuple(check_alpha(one) for one in alpha or [AUTO])
     folders = subject_folders(cohort)
     models = load_models(model, folders)
     if held_out:
         folders = held_out_of(folders, models)
-    wanted = _disturbances(disturb)
-    alphas = tuple(check_alpha(one) for one in alpha or [AUTO])
+    if len(folders) < 2 and any(one.kind == "stranger" and one.level for one in wanted):
+        raise LIPCARError("The disturbance 'stranger' needs two subjects; leave it out (--disturb), or add one.")
     experiment = Experiment(
         models, METHODS, alphas, device=device, tell_dose=tell_dose, tell_acquisition=tell_acquisition
     )
@@ -71,4 +73,4 @@ def _disturbances(words: str) -> list[Disturbance]:
                 f"The disturbance '{word}' has no number as its level; expected e.g. noise:0.05."
             ) from error
         found += [Disturbance(kind, one) for one in levels]
-    return found
+    return list(dict.fromkeys(found))

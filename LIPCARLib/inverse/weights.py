@@ -117,9 +117,10 @@ def unpack(data: bytes, expected: Shapes, types: Collection[str] = ("F32",)) -> 
             found = f"{header.types[name]} {shortened(list(header.shapes[name]))}"
             raise ValueError(f"its '{name}' is {found}, expected is {' or '.join(types)} {list(shape)}")
     try:
-        tensors = {name: tensor.float() for name, tensor in load(data).items()}
+        loaded = load(data)
     except SafetensorError as error:
         raise ValueError(f"it is damaged: {error}") from error
+    tensors = {name: loaded[name].float() for name in expected}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"its '{name}' has values that are no finite numbers")

@@ -41,8 +41,9 @@ def run_experiment(
         output: created if missing; None writes nothing.
 
     Raises:
-        LIPCARError: the output folder cannot be made.
+        LIPCARError: the output folder cannot be made; as `Experiment.check_models`.
     """
+    experiment.check_models()
     if output is not None:
         _make_folders(output)
     kept = 0
