@@ -15,6 +15,11 @@ def test_robustness_writes_curves(
     arguments = ["robustness", single, "--output", tmp_path / "curves", "--model", model_folder]
     assert run([str(a) for a in [*arguments, "--disturb", "shift", "--device", "cpu"]]) == 0
     assert (tmp_path / "curves" / "curves.csv").is_file()
-    for words, message in (("rain", "'rain'; expected some of"), ("noise:much", "expected e.g. noise:0.05")):
+    for words, message in (
+        ("rain", "'rain'; expected some of"),
+        ("noise:much", "expected e.g. noise:0.05"),
+        ("noise:nan", "'noise' is nan"),
+        ("shift,stranger", "'stranger' needs two subjects"),
+    ):
         assert run([str(a) for a in [*arguments, "--disturb", words]]) == 2
         assert message in capfd.readouterr().err
