@@ -28,6 +28,7 @@ from .checkpoints import (
     check_folder,
     check_model_folder,
     explained,
+    make_folder,
     model_name,
     read_checkpoint,
     under,
@@ -297,7 +298,7 @@ class _Trainer:
             self._restore(output / ANCHORED)
         elif resume:
             raise LIPCARError(f"'{output}' holds no checkpoint to resume. Start without --resume.")
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
         steps = range(self.step, settings.steps)
         self.batches = iter(

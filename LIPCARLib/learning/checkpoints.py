@@ -158,10 +158,10 @@ def check_model_folder(output: Path, checkpoints: Collection[str]) -> None:
     """
     existing = next((place for place in (output, *output.absolute().parents) if os.path.lexists(place)), output)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise LIPCARError(f"'{existing}' is no folder that can be written to. Choose another --output.")
+        raise LIPCARError(f"'{existing}' is no folder that can be written to. Choose another output.")
     own = any(os.path.lexists(output / CHECKPOINTS / name) for name in checkpoints)
     if os.path.lexists(output / MANIFEST) and not own:
-        raise LIPCARError(f"'{output}' holds a model, which would be overwritten. Choose another --output.")
+        raise LIPCARError(f"'{output}' holds a model, which would be overwritten. Choose another output.")
 
 
 def check_folder(folder: Path, names: Collection[str], resume: bool) -> bool:
@@ -231,5 +231,17 @@ class Record:
 
     def write(self) -> None:
         """Once there is something to train on: what fails before leaves nothing behind."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self.path.write_text(json.dumps(self.content, indent=1), encoding="utf-8")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of checkpoints, if it is missing.
+
+    Raises:
+        LIPCARError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}. Choose another output.") from error

@@ -100,8 +100,8 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
         match_predose: as in `Examination.from_images`.
 
     Raises:
-        LIPCARError: as :meth:`Examination.read`; no low-dose or no high-dose image; a clean image or labels on another
-            grid, or with values that they cannot have; as :func:`read_parameters`.
+        LIPCARError: as :meth:`Examination.read`; no low-dose or no high-dose image; a high-dose image, clean images or
+            labels on another grid; values that these cannot have; as :func:`read_parameters`.
     """
     paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
     for role in ("lowdose", "highdose"):
@@ -113,6 +113,8 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     parameters = read_parameters(folder)
     predose = paths["predose"] if os.path.lexists(paths["predose"]) else None
     examination = Examination.read(paths["lowdose"], predose, paths["highdose"], match_predose=match_predose)
+    # What is learned from, and measured against, is not interpolated.
+    examination.slices_of(read_image(paths["highdose"]), str(paths["highdose"]))
     if examination.acquisition is None:
         examination = replace(examination, acquisition=simulated_acquisition(parameters))
 

@@ -169,9 +169,10 @@ class Trainer:
 
     def _save(self) -> None:
         progress: dict[str, Any] = {
+            "role": self.role,
             "epoch": self.epoch,
             "slowdown": self.slowdown,
-            "best_score": self.best_score,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
             "history": self.history,
         }
         moments = self.optimizer.state_dict()["state"]

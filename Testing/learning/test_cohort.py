@@ -83,12 +83,13 @@ def test_unusable_cohorts_are_explained(tmp_path: Path) -> None:
         subject_folders(tmp_path)
 
 
-def test_labels_on_another_grid_are_refused(cohort: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["highdose", "clean_lowdose", "labels"])
+def test_what_lies_on_another_grid_is_refused(role: str, cohort: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(cohort, tmp_path / "c"))
-    path = root / "subject-000" / "labels.nrrd"
+    path = root / "subject-000" / f"{role}.nrrd"
     image = sitk.ReadImage(str(path))
     sitk.WriteImage(image[:-4], str(path))
-    with pytest.raises(LIPCARError, match=r"labels\.nrrd does not lie on the grid"):
+    with pytest.raises(LIPCARError, match=rf"subject-000/{role}\.nrrd does not lie on the grid"):
         read_subject(path.parent)
 
 
