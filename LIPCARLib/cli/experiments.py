@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from ..errors import LIPCARError
-from ..inverse import Model, Progress, default_model, load_model, read_manifest, write_manifest
+from ..inverse import Model, NetworkPair, Progress, default_model, load_model, read_manifest, write_manifest
 from ..study import Experiment, Failure, SubjectResult, card_scores, run_experiment
 from .console import err, out, progress_bar
 from .tables import comparison_tables

@@ -38,10 +38,6 @@ def _are_scores(value: Any) -> bool:
     )
 
 
-def _are_squares(value: Any) -> bool:
-    return isinstance(value, list) and all(is_number(square) and square >= 0 for square in value)
-
-
 def _is_file_name(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors", value) is not None
 
@@ -75,7 +71,6 @@ FIELDS = {
     "training.held_out_subjects": TEXTS.optional(),
     "training.clean_images_used_for_forward_operator": FLAG.optional(),
     "metrics": OBJECT.optional(),
-    "forward_operator_error": OBJECT.optional(),
 }
 """By key; what does not stand here is read by nobody."""
 METRICS = {
@@ -84,11 +79,6 @@ METRICS = {
     "metrics.means_over_slices": Field('objects of numbers, alike, with "ssim" and "body_rmse"', _are_scores),
 }
 """Where metrics were measured; a new model has an empty object."""
-OPERATOR_ERROR = {
-    "forward_operator_error.widths": Field("a list of numbers, none below 0", _are_squares),
-    "forward_operator_error.mean_squares": Field("a list of numbers, none below 0", _are_squares),
-}
-"""Where it was measured."""
 FILE = {
     "path": Field(
         'the name of a file in the model\'s folder, of ASCII letters, digits, "_", "-" and ".", ending in .safetensors',
@@ -104,12 +94,7 @@ def manifest_complaints(manifest: Mapping[str, Any]) -> Iterator[str]:
     >>> next(manifest_complaints({}))
     "incomplete: 'name' is missing, expected is a text of 1 to 2000 characters"
     """
-    fields = dict(FIELDS)
-    if manifest.get("metrics"):
-        fields |= METRICS
-    if "forward_operator_error" in manifest:
-        fields |= OPERATOR_ERROR
-    yield from complaints(manifest, fields)
+    yield from complaints(manifest, FIELDS | METRICS if manifest.get("metrics") else FIELDS)
 
 
 def architecture_complaints(architecture: Mapping[str, Any], role: str) -> Iterator[str]:

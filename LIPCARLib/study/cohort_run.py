@@ -41,9 +41,8 @@ def run_experiment(
         output: created if missing; None writes nothing.
 
     Raises:
-        LIPCARError: the output folder cannot be made; as `Experiment.check_models`.
+        LIPCARError: the output folder cannot be made.
     """
-    experiment.check_models()
     if output is not None:
         _make_folders(output)
     kept = 0

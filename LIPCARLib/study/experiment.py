@@ -113,15 +113,6 @@ class Experiment:
         """Whether anything is computed with alpha "auto"."""
         return AUTO in self.alphas and not SOLVED.isdisjoint(self.methods)
 
-    def check_models(self) -> None:
-        """Before the first subject.
-
-        Raises:
-            LIPCARError: a model whose card lacks what "auto" needs.
-        """
-        for model in self.models if self.solves_auto else ():
-            model.check_auto()
-
     @property
     def baseline(self) -> str | None:
         """What the others are compared with: the network with pre-dose image if there is one, else the first."""

@@ -363,9 +363,6 @@ WRONG = [
     ("metrics", {"subjects": 3, "slices": 1, "means_over_slices": {"a": {"ssim": 1.0, "body_rmse": 0.0}}}),
     ("metrics", {"subjects": [], "slices": 1, "means_over_slices": {"a": {"ssim": "high", "body_rmse": 0.0}}}),
     ("metrics", {"subjects": [], "slices": 1, "means_over_slices": {"a": {"ssim": 0.5}}}),
-    ("forward_operator_error", None),
-    ("forward_operator_error", {"widths": [1.0], "mean_squares": ["a", "b"]}),
-    ("forward_operator_error", {"widths": [1.0], "mean_squares": [-1.0, 0.0]}),
 ]
 """What no key of a manifest may hold."""
 

@@ -15,7 +15,7 @@ from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import Model, load_model
 from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
 from LIPCARLib.physics import DOSE_FRACTION
-from LIPCARLib.study import Disturbance, Experiment, run_experiment
+from LIPCARLib.study import Disturbance, Experiment
 from LIPCARLib.study.experiment import best_fit
 
 Run = Callable[..., list]
@@ -76,16 +76,6 @@ def test_an_experiment_compares_what_was_asked_for(
 def test_options_are_checked_before_any_subject(options: dict[str, Any], reason: str, model: Model) -> None:
     with pytest.raises(LIPCARError, match=reason):
         Experiment((model,), **{"device": "cpu", **options})
-
-
-def test_a_card_that_does_not_tell_what_auto_needs_is_missed_before_any_subject(model: Model, tmp_path: Path) -> None:
-    model.manifest.pop("forward_operator_error")
-    for methods, alphas in ((("lip-car",), ("auto",)), (("tv",), ("auto", 0.006))):
-        with pytest.raises(LIPCARError, match="does not say how far its forward operator is off"):
-            next(run_experiment(Experiment((model,), methods, alphas, device="cpu"), [tmp_path / "missing"], tmp_path))
-    assert not list(tmp_path.iterdir())
-    (failure,) = run_experiment(Experiment((model,), ("nn",), device="cpu"), [tmp_path / "missing"])
-    assert "missing" in str(failure)
 
 
 def test_an_unknown_method_is_explained(model: Model) -> None:
