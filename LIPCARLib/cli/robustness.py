@@ -67,7 +67,7 @@ def _disturbances(words: str) -> list[Disturbance]:
     for word in words.split(","):
         kind, _, level = word.strip().partition(":")
         try:
-            levels = (float(level),) if level else LEVELS[Disturbance(kind, 0.0).kind]
+            levels = (float(level),) if level else LEVELS.get(kind, (0.0,))  # an unknown kind is named below
         except ValueError as error:
             raise LIPCARError(
                 f"The disturbance '{word}' has no number as its level; expected e.g. noise:0.05."

@@ -221,6 +221,7 @@ def train_anchored(
     """
     output = Path(output)
     check_model_folder(output, (ANCHORED,))
+    _check_start(output / CHECKPOINTS, resume)
     weights = None
     if start is not None:
         model = load_model(start)
@@ -294,10 +295,9 @@ class _Trainer:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
-        if check_folder(output, (ANCHORED,), resume):
+        _check_start(output, resume)
+        if resume:
             self._restore(output / ANCHORED)
-        elif resume:
-            raise LIPCARError(f"'{output}' holds no checkpoint to resume. Start without --resume.")
         make_folder(output)
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
         steps = range(self.step, settings.steps)
@@ -370,6 +370,11 @@ class _Trainer:
 
 def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().contiguous().clone() for key, value in state.items()}
+
+
+def _check_start(folder: Path, resume: bool) -> None:
+    if not check_folder(folder, (ANCHORED,), resume) and resume:
+        raise LIPCARError(f"'{folder}' holds no checkpoint to resume. Start without --resume.")
 
 
 def _load(network: AnchoredPrior, path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from LIPCARLib.cli import run
+from LIPCARLib.cli.robustness import _disturbances
+from LIPCARLib.study import LEVELS
 
 
 def test_robustness_writes_curves(
@@ -23,3 +25,13 @@ def test_robustness_writes_curves(
     ):
         assert run([str(a) for a in [*arguments, "--disturb", words]]) == 2
         assert message in capfd.readouterr().err
+
+
+def test_every_kind_has_its_levels_unless_one_is_told() -> None:
+    assert {(one.kind, one.level) for one in _disturbances(",".join(LEVELS))} == {
+        (kind, level) for kind, levels in LEVELS.items() for level in levels
+    }
+    assert [(one.kind, one.level) for one in _disturbances("gain:0.9, gain:0.9,noise:0.05")] == [
+        ("gain", 0.9),
+        ("noise", 0.05),
+    ]
