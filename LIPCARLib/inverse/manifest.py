@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
 from ..resources import RESOURCES
+from ..storage import settle, write
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -166,7 +167,7 @@ def kind_of(manifest: Mapping[str, Any]) -> Kind:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write or replace the manifest of a model folder, atomically.
+    """Write or replace the manifest of a model folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -174,21 +175,16 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     ...     read_manifest(folder)["name"]
     'vnet-predose'
     """
-    write_file(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
+    write({folder / MANIFEST: manifest_file(manifest)})
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file, atomically: whoever reads it finds the old content or the new one.
+def manifest_file(manifest: Mapping[str, Any]) -> bytes:
+    """What a manifest is on disk.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_file(Path(folder) / "note.txt", b"new")
-    ...     (Path(folder) / "note.txt").read_bytes()
-    b'new'
+    >>> manifest_file({"name": "mine"})
+    b'{\\n  "name": "mine"\\n}\\n'
     """
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
 
 
 def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
@@ -201,6 +197,7 @@ def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
     'vnet-predose'
     """
     folder = Path(name_or_folder)
+    settle(folder)
     with contextlib.suppress(OSError):  # a name too long for a path is no folder either
         if (folder / MANIFEST).is_file():
             return folder

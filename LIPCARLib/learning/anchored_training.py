@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
-from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model, write_file
+from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model
 from ..simulation.draw import Drawn, draw_batch
+from ..storage import write
 
 ENHANCING = 0.15
 """Model scale: what has risen by more than this enhances (the threshold of every table in docs/results.md)."""
@@ -282,7 +283,6 @@ class _Trainer:
                 if path.is_file()
                 else f"{output} holds no checkpoint to resume. Start without --resume."
             )
-        output.mkdir(parents=True, exist_ok=True)
         if resume:
             self._restore(path)
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
@@ -319,7 +319,7 @@ class _Trainer:
         return s.final + (1 - s.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     def save(self) -> None:
-        """Checkpoint and averaged weights, each written whole or not at all."""
+        """Checkpoint and averaged weights, as one."""
         state: dict[str, Tensor] = {}
         for name, network in (("network", self.network), ("average", self.average)):
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -327,9 +327,13 @@ class _Trainer:
         for index, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam.{names[index]}.{key}": value for key, value in moments.items()}
         metadata = {"step": str(self.step), "settings": json.dumps(asdict(self.settings))}
-        write_file(self.output / CHECKPOINT, save(_contiguous(state), metadata))
-        write_file(self.output / WEIGHTS, save(_contiguous(self.average.state_dict())))
-        write_file(self.output / "settings.json", json.dumps(asdict(self.settings), indent=2).encode())
+        write(
+            {
+                self.output / CHECKPOINT: save(_contiguous(state), metadata),
+                self.output / WEIGHTS: save(_contiguous(self.average.state_dict())),
+                self.output / "settings.json": json.dumps(asdict(self.settings), indent=2).encode(),
+            }
+        )
 
     def _restore(self, path: Path) -> None:
         try:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import LIPCARError
-from ..inverse import write_file
+from ..storage import write
 from .settings import TrainingSettings
 
 Weights = dict[str, Tensor]
@@ -35,12 +35,12 @@ class Checkpoint:
     progress: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write or replace the file, atomically."""
+        """Write or replace the file."""
         tensors = {f"network.{key}": value.contiguous() for key, value in self.network.items()}
         tensors |= {f"best.{key}": value.contiguous() for key, value in self.best.items()}
         for index, moments in self.optimizer.items():
             tensors |= {f"optimizer.{index}.{key}": value.contiguous() for key, value in moments.items()}
-        write_file(path, save(tensors, metadata={"state": json.dumps(self.progress)}))
+        write({path: save(tensors, metadata={"state": json.dumps(self.progress)})})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -80,11 +80,7 @@ def prepare_checkpoints(
             )
         _check_same_training(output, json.loads(record.read_text(encoding="utf-8")), wanted)
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
-    record.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    write({record: json.dumps(wanted, indent=1).encode()})
     return folder
 
 

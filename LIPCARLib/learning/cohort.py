@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import LIPCARError
 from ..imaging import Examination, read_image
 from ..physics import Acquisition, PulseSequence
+from ..storage import settle
 
 SUFFIX = ".nrrd"
 ROLES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
@@ -85,6 +86,7 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
     Raises:
         LIPCARError: as :meth:`Examination.read`; a clean image or labels on another grid.
     """
+    settle(folder)
     paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
     predose = paths["predose"] if paths["predose"].is_file() else None
     examination = Examination.read(paths["lowdose"], predose, paths["highdose"], match_predose=match_predose)
