@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from ..errors import LIPCARError
 from ..inverse import check_alpha, list_models
 from ..learning import subject_folders
+from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, METHODS, Experiment, write_experiment
 from .console import print_written
 from .experiments import (
@@ -69,10 +71,11 @@ def evaluate(
         tell_dose=tell_dose,
         tell_acquisition=tell_acquisition,
     )
-    results, failures = run_with_progress(experiment, folders, output)
-    print_comparison(experiment, results)
-    if output is not None:
-        print_written(write_experiment(output, experiment, results, failures, experiment.baseline, TITLE))
+    with nullcontext() if output is None else claimed(output):
+        results, failures = run_with_progress(experiment, folders, output)
+        print_comparison(experiment, results)
+        if output is not None:
+            print_written(write_experiment(output, experiment, results, failures, experiment.baseline, TITLE))
     if card is not None:
         record_scores(experiment, results, card)
 

@@ -11,6 +11,7 @@ import typer
 from ..errors import LIPCARError
 from ..inverse import AUTO, check_alpha
 from ..learning import subject_folders
+from ..storage import claimed
 from ..study import LEVELS, Disturbance, Experiment, SubjectResult, write_curves
 from .console import err, print_written
 from .experiments import held_out_of, load_models, run_with_progress
@@ -53,12 +54,13 @@ def robustness(
         models, METHODS, alphas, device=device, tell_dose=tell_dose, tell_acquisition=tell_acquisition
     )
     curves: dict[str, dict[float, list[SubjectResult]]] = {}
-    for disturbance in wanted:
-        name = f"{disturbance.kind}-{disturbance.level:g}"
-        err.print(name, highlight=False)
-        results, _ = run_with_progress(replace(experiment, disturbance=disturbance), folders, output / name)
-        curves.setdefault(disturbance.kind, {})[disturbance.level] = results
-    print_written(write_curves(output, curves, experiment.baseline))
+    with claimed(output):
+        for disturbance in wanted:
+            name = f"{disturbance.kind}-{disturbance.level:g}"
+            err.print(name, highlight=False)
+            results, _ = run_with_progress(replace(experiment, disturbance=disturbance), folders, output / name)
+            curves.setdefault(disturbance.kind, {})[disturbance.level] = results
+        print_written(write_curves(output, curves, experiment.baseline))
 
 
 def _disturbances(words: str) -> list[Disturbance]:

@@ -10,6 +10,7 @@ import typer
 from ..inverse import load_model
 from ..learning import TrainingProgress, TrainingSettings
 from ..learning import train as train_model
+from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
 from .console import err, progress_bar, time_left
 from .experiments import print_comparison, record_scores, run_with_progress
@@ -61,14 +62,15 @@ def train(
     options: dict[str, Any] = {"device": device, "resume": resume, "start": start, "snapshots": snapshots}
     if description is not None:
         options["description"] = description
-    with progress_bar("Training", 2 * epochs) as (bar, task):
-        for epoch in train_model(cohort, output, settings, **options):
-            done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
-            bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
-            if not err.is_terminal:
-                err.print(_line(epoch), highlight=False)
-    if score:
-        _record_scores(cohort, output, device)
+    with claimed(output):
+        with progress_bar("Training", 2 * epochs) as (bar, task):
+            for epoch in train_model(cohort, output, settings, **options):
+                done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
+                bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
+                if not err.is_terminal:
+                    err.print(_line(epoch), highlight=False)
+        if score:
+            _record_scores(cohort, output, device)
 
 
 def _record_scores(cohort: Path, output: Path, device: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..learning import AnchoredProgress, AnchoredSettings, train_anchored
+from ..storage import claimed
 from .console import err, out, print_written, progress_bar
 from .options import MODEL_HELP
 
@@ -29,7 +30,7 @@ def train_anchored_command(
     settings = AnchoredSettings(
         steps=steps, batch=batch, size=size, learning_rate=learning_rate, bfloat16=bfloat16, seed=seed
     )
-    with progress_bar("Training", steps) as (bar, task):
+    with claimed(output), progress_bar("Training", steps) as (bar, task):
         for progress in train_anchored(output, settings, resume=resume, start=start_from, every=every, workers=workers):
             bar.update(task, completed=progress.step, info=_line(progress))
             if not err.is_terminal:

@@ -48,9 +48,9 @@ def read_acquisition(path: AnyPath) -> tuple[Acquisition | None, str | None]:
     """
     path = Path(path)
     try:
-        sidecar = _sidecar(path)
-        if sidecar is not None:
-            return Acquisition.from_bids(_read_json(sidecar)), None
+        beside = sidecar(path)
+        if beside is not None:
+            return Acquisition.from_bids(_read_json(beside)), None
         file = series_file(path)
         return (None if file is None else Acquisition.from_dicom(_dicom(file))), None
     except (LIPCARError, OSError, RuntimeError) as error:
@@ -116,7 +116,8 @@ def acquisition_of_keys(keys: Mapping[str, Any], name: str) -> Acquisition:
     return found
 
 
-def _sidecar(path: Path) -> Path | None:
+def sidecar(path: Path) -> Path | None:
+    """The JSON file of its own name beside an image; None where there is none."""
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             beside = path.with_name(path.name[: -len(suffix)] + ".json")

@@ -16,6 +16,7 @@ from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
 from ..json_file import complaints, read_json
 from ..resources import RESOURCES
+from ..storage import settle, write
 from .manifest_table import CLASSES, FILE, architecture_complaints, manifest_complaints
 
 SCHEMA_VERSION = 1
@@ -194,7 +195,7 @@ def kind_of(manifest: Mapping[str, Any]) -> Kind:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write or replace the manifest of a model folder, atomically.
+    """Write or replace the manifest of a model folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -202,21 +203,16 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     ...     read_manifest(folder)["name"]
     'vnet-predose'
     """
-    write_file(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
+    write({folder / MANIFEST: manifest_file(manifest)})
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file, atomically: whoever reads it finds the old content or the new one.
+def manifest_file(manifest: Mapping[str, Any]) -> bytes:
+    """What a manifest is on disk.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_file(Path(folder) / "note.txt", b"new")
-    ...     (Path(folder) / "note.txt").read_bytes()
-    b'new'
+    >>> manifest_file({"name": "mine"})
+    b'{\\n  "name": "mine"\\n}\\n'
     """
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
 
 
 def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
@@ -237,6 +233,7 @@ def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
         return shipped[name_or_folder]
     folder = Path(name_or_folder)
     with contextlib.suppress(OSError, ValueError):  # a name too long for a path, or with a NUL, is no folder either
+        settle(folder)
         if str(name_or_folder) and (folder / MANIFEST).exists():
             return folder
     raise LIPCARError(

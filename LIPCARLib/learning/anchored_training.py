@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
-from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model, write_file
+from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model
 from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
 from ..json_file import integer, parse_json
 from ..simulation.draw import Drawn, draw_batch
+from ..storage import write
 from .checkpoints import (
     ANCHORED,
     CHECKPOINTS,
@@ -28,7 +29,6 @@ from .checkpoints import (
     check_folder,
     check_model_folder,
     explained,
-    make_folder,
     model_name,
     read_checkpoint,
     under,
@@ -298,7 +298,6 @@ class _Trainer:
         _check_start(output, resume)
         if resume:
             self._restore(output / ANCHORED)
-        make_folder(output)
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
         steps = range(self.step, settings.steps)
         self.batches = iter(
@@ -333,7 +332,7 @@ class _Trainer:
         return s.final + (1 - s.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     def save(self) -> None:
-        """Checkpoint and averaged weights, each written whole or not at all."""
+        """Checkpoint and averaged weights, as one."""
         state: dict[str, Tensor] = {}
         for name, network in (("network", self.network), ("average", self.average)):
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -341,9 +340,13 @@ class _Trainer:
         for index, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam.{names[index]}.{key}": value for key, value in moments.items()}
         metadata = {"step": str(self.step), "settings": json.dumps(asdict(self.settings))}
-        write_file(self.output / ANCHORED, save(_contiguous(state), metadata))
-        write_file(self.output / WEIGHTS, save(_contiguous(self.average.state_dict())))
-        write_file(self.output / "settings.json", json.dumps(asdict(self.settings), indent=2).encode())
+        write(
+            {
+                self.output / ANCHORED: save(_contiguous(state), metadata),
+                self.output / WEIGHTS: save(_contiguous(self.average.state_dict())),
+                self.output / "settings.json": json.dumps(asdict(self.settings), indent=2).encode(),
+            }
+        )
 
     def _restore(self, path: Path) -> None:
         shapes = shapes_of(self.network)

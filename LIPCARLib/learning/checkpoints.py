@@ -14,10 +14,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import LIPCARError
-from ..inverse import ROLES, write_file
+from ..inverse import ROLES
 from ..inverse.manifest import MANIFEST
 from ..inverse.weights import Shapes, numbers_in, read_header, read_weights_file, shapes_of, unpack
 from ..json_file import OBJECT, TEXTS, Field, complaints, integer, is_number, number, parse_json, read_json
+from ..storage import write
 from .settings import TrainingSettings
 
 Weights = dict[str, Tensor]
@@ -46,12 +47,12 @@ class Checkpoint:
     progress: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write or replace the file, atomically."""
+        """Write or replace the file."""
         tensors = {f"network.{key}": value.contiguous() for key, value in self.network.items()}
         tensors |= {f"best.{key}": value.contiguous() for key, value in self.best.items()}
         for index, moments in self.optimizer.items():
             tensors |= {f"optimizer.{index}.{key}": value.contiguous() for key, value in moments.items()}
-        write_file(path, save(tensors, metadata={"state": json.dumps(self.progress)}))
+        write({path: save(tensors, metadata={"state": json.dumps(self.progress)})})
 
     @classmethod
     def read(cls, path: Path, network: nn.Module, role: str, epochs: int) -> Checkpoint:
@@ -231,17 +232,4 @@ class Record:
 
     def write(self) -> None:
         """Once there is something to train on: what fails before leaves nothing behind."""
-        make_folder(self.path.parent)
-        self.path.write_text(json.dumps(self.content, indent=1), encoding="utf-8")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of checkpoints, if it is missing.
-
-    Raises:
-        LIPCARError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}. Choose another output.") from error
+        write({self.path: json.dumps(self.content, indent=1).encode()})

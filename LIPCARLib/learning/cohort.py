@@ -18,6 +18,7 @@ from ..errors import LIPCARError
 from ..imaging import Examination, read_image
 from ..json_file import OBJECT, TEXT, complaints, number, read_json
 from ..physics import Acquisition, PulseSequence
+from ..storage import settle
 
 SUFFIX = ".nrrd"
 ROLES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
@@ -103,6 +104,7 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
         LIPCARError: as :meth:`Examination.read`; no low-dose or no high-dose image; a high-dose image, clean images or
             labels on another grid; values that these cannot have; as :func:`read_parameters`.
     """
+    settle(folder)
     paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
     for role in ("lowdose", "highdose"):
         if not os.path.lexists(paths[role]):

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save
 
 from ..errors import LIPCARError
-from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model, write_file
+from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model
 from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
+from ..storage import write
 from .checkpoints import CHECKPOINTS, PAIR, Record, Weights, check_model_folder, explained, model_name
 from .cohort import describe_cohort, read_subject, split_subjects, subject_folders
 from .crops import TrainingData, subject_tensors
@@ -103,7 +104,7 @@ def train(
             loss, score = trainer.run_epoch()
             if role == "prior" and trainer.epoch in snapshots:
                 weights = {key: value.cpu().contiguous() for key, value in trainer.weights().items()}
-                write_file(_snapshot(checkpoints, trainer.epoch), save(weights))
+                write({_snapshot(checkpoints, trainer.epoch): save(weights)})
             epochs_done += 1
             left = settings.epochs - trainer.epoch + settings.epochs * (len(ROLES) - 1 - index)
             seconds = (time.monotonic() - began) / epochs_done * left
