@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,16 @@ from ..imaging import (
     AXES,
     Examination,
     check_output,
-    check_place,
-    check_series_folder,
-    new_folder,
     read_image,
     series_file,
     series_files,
+    sidecar,
     told_acquisition,
     write_files,
 )
 from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete, default_model, load_model, reconstruct
 from ..resources import RESOURCES
+from ..storage import check_folder, check_fresh, check_place
 from ..study import build_report, comparison_figure, most_enhancing_slices
 from .console import out, print_notice, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
@@ -49,19 +49,28 @@ class Outputs:
     dicom_source: Path | None = None
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Before anything is computed: every output can be written, no two are one, none replaces an input."""
+        """Before anything is computed: each output can be written and has a place of its own, and no input is lost."""
         images = [path for path in (self.image, self.prior) if path is not None]
         others = [path for path in (self.report, self.picture) if path is not None]
         for path in images:
             check_output(path)
         for path in others:
             check_place(path)
-        outputs = [path.resolve() for path in (*images, *others)]
+        folders = [] if self.dicom is None else [self.dicom]
+        for folder in folders:
+            check_fresh(folder)
+        outputs = [_real(path) for path in (*images, *others, *folders)]
+        read = {_real(path) for path in (*inputs, *filter(None, map(sidecar, inputs)))}
         for path in outputs:
-            if outputs.count(path) > 1:
-                raise LIPCARError(f"'{path}' is named for two outputs; give each its own file.")
-            if path in [p.resolve() for p in inputs]:
+            around = [one for one in outputs if one in path.parents]
+            if outputs.count(path) > 1 or around:
+                raise LIPCARError(f"'{path}' is named for two outputs, or lies in one; give each a place of its own.")
+            if path in read or (read & {*path.parents} and path.is_file() and series_file(path)):
                 raise LIPCARError(f"'{path}' is an input and would be overwritten; choose another output.")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def enhance(
@@ -99,8 +108,6 @@ def enhance(
     outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, dicom_source=lowdose)
     outputs.check([path for path in (lowdose, predose, highdose, acquisition, t1_map) if path is not None])
     weight = check_alpha(alpha)
-    if dicom_output is not None:
-        check_series_folder(dicom_output)
     told = None if acquisition is None else told_acquisition(acquisition)
     examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose, told)
     if t1_map is not None:
@@ -119,10 +126,7 @@ def demo(
     device: DeviceOption = "auto",
 ) -> None:
     """Enhance the embedded sample examination: a volume, a report and a picture."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{output}' cannot be made: {error.strerror}.") from error
+    check_folder(output)
     lowdose, predose, highdose = (
         RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose", "highdose")
     )
@@ -195,7 +199,6 @@ def _write(examination: Examination, result: Result, report: dict[str, Any], out
         write_files(files, metadata)
         return list(files)
     header = None if outputs.dicom_source is None else series_file(outputs.dicom_source)
-    with new_folder(folder):
-        series = series_files(folder, image, examination.slice_axis, result.provenance, header)
-        write_files({**files, **series}, metadata)
+    series = series_files(folder, image, examination.slice_axis, result.provenance, header)
+    write_files({**files, **series}, metadata, folder)
     return [*files, folder]

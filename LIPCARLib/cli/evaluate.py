@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import LIPCARError
-from ..inverse import check_alpha
+from ..inverse import check_alpha, list_models
 from ..learning import subject_folders
+from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, METHODS, Experiment, write_experiment
 from .console import print_written
 from .experiments import (
@@ -53,6 +55,7 @@ def evaluate(
 ) -> None:
     """The paper's experiment: compare methods and models on a cohort. Goes on where it was interrupted."""
     card = _card_folder(model) if record else None
+    alphas = tuple(check_alpha(one) for one in alpha) if alpha else CARD_ALPHAS
     folders = subject_folders(cohort)
     models = load_models(model, folders)
     if held_out:
@@ -60,7 +63,7 @@ def evaluate(
     experiment = Experiment(
         models,
         tuple(name.strip() for name in methods.split(",")) if card is None else CARD_METHODS,
-        tuple(check_alpha(one) for one in alpha) if alpha else CARD_ALPHAS,
+        alphas,
         dose_fraction=dose_fraction,
         solver=solver,
         iterations=iterations,
@@ -68,16 +71,20 @@ def evaluate(
         tell_dose=tell_dose,
         tell_acquisition=tell_acquisition,
     )
-    results, failures = run_with_progress(experiment, folders, output)
-    print_comparison(experiment, results)
-    if output is not None:
-        print_written(write_experiment(output, experiment, results, failures, experiment.baseline, TITLE))
+    with nullcontext() if output is None else claimed(output):
+        results, failures = run_with_progress(experiment, folders, output)
+        print_comparison(experiment, results)
+        if output is not None:
+            print_written(write_experiment(output, experiment, results, failures, experiment.baseline, TITLE))
     if card is not None:
         record_scores(experiment, results, card)
 
 
 def _card_folder(names: Sequence[str] | None) -> Path:
-    """The folder of the one model whose card is written to."""
-    if names is None or len(names) != 1 or not Path(names[0]).is_dir():
-        raise LIPCARError("--record needs one --model, the folder of the model to write to.")
+    """The folder of the one model whose card is written to; no name, which is a shipped model's."""
+    shipped = [entry.name for entry in list_models()]
+    if names is None or len(names) != 1 or names[0] in shipped or not Path(names[0]).is_dir():
+        raise LIPCARError(
+            "--record needs one --model, the folder of the model to write to (one named as a shipped model: ./name)."
+        )
     return Path(names[0])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
 from ..errors import LIPCARError
-from ..inverse import Model, Progress, default_model, load_model, read_manifest, write_manifest
+from ..inverse import Model, NetworkPair, Progress, default_model, load_model, read_manifest, write_manifest
 from ..study import Experiment, Failure, SubjectResult, card_scores, run_experiment
 from .console import err, out, progress_bar
 from .tables import comparison_tables
@@ -21,12 +23,18 @@ def load_models(names: Sequence[str] | None, folders: Sequence[Path]) -> tuple[M
 
 
 def held_out_of(folders: Sequence[Path], models: Sequence[Model]) -> list[Path]:
-    """The subjects that the training of all models kept out; all where nothing was trained.
+    """The subjects that the training of all models kept out; all where no subject was trained on.
 
     Raises:
-        LIPCARError: there is none.
+        LIPCARError: there is none, or a model's card does not tell.
     """
-    kept = [set(m.manifest["training"]["held_out_subjects"]) for m in models if m.has_weights]
+    kept = []
+    for model in models:
+        card = model.manifest.get("training", {})
+        if "held_out_subjects" in card:
+            kept.append(set(card["held_out_subjects"]))
+        elif isinstance(model, NetworkPair):  # an anchored model is trained on examinations drawn at random
+            raise LIPCARError(f"The card of the model '{model.name}' does not say which subjects were held out.")
     found = [folder for folder in folders if all(folder.name in subjects for subjects in kept)]
     if not found:
         names = ", ".join(m.name for m in models)
@@ -58,7 +66,7 @@ def run_with_progress(
                 done = len(results) + len(failures)
                 err.print(f"{event.subject} done, {done} of {len(folders)}", highlight=False)
     for failure in failures:
-        err.print(f"[yellow]Left out:[/] {failure.subject}: {failure.reason}", highlight=False)
+        err.print(f"[yellow]Left out:[/] {escape(f'{failure.subject}: {failure.reason}')}", highlight=False)
     if not results:
         raise LIPCARError(f"None of the {len(folders)} subjects could be evaluated; the reasons are above.")
     return results, failures

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..inverse import kind_of, list_models, read_manifest, verify_model
 from .console import out
+from .options import MODEL_HELP
 from .tables import scores_table
 
 models_app = typer.Typer(help="The models that are installed.", no_args_is_help=True)
+
+
+def _print(line: str) -> None:
+    out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @models_app.command("list")
@@ -22,26 +28,27 @@ def list_command() -> None:
         manifest = read_manifest(entry.folder)
         subjects = manifest.get("training", {}).get("training_subjects")
         trained = f"{len(subjects)} subjects" if subjects else "random examinations" if manifest["files"] else "nothing"
-        table.add_row(entry.name, "yes" if manifest["uses_predose"] else "no", trained, manifest.get("description", ""))
+        cells = (entry.name, "yes" if manifest["uses_predose"] else "no", trained, manifest.get("description", ""))
+        table.add_row(*map(escape, cells))
     out.print(table)
 
 
 @models_app.command("show")
-def show_command(name: Annotated[str, typer.Argument(help="A shipped model's name or a model's folder.")]) -> None:
+def show_command(name: Annotated[str, typer.Argument(help=MODEL_HELP)]) -> None:
     """A model's card: what it is, what it was trained on, what was measured."""
     manifest = read_manifest(name)
     training = manifest.get("training", {})
-    out.print(f"[bold]{manifest['name']}[/]  {manifest.get('description', '')}", highlight=False)
-    out.print(f"kind: {kind_of(manifest).value}", highlight=False)
+    out.print(f"[bold]{escape(manifest['name'])}[/]  {escape(manifest.get('description', ''))}", highlight=False)
+    _print(f"kind: {kind_of(manifest).value}")
     for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
-        out.print(f"{key}: {manifest.get(key)}", highlight=False)
+        _print(f"{key}: {manifest.get(key)}")
     if manifest["files"]:
-        out.print(f"trained on: {training.get('cohort')}", highlight=False)
-        out.print(f"training settings: {training.get('settings')}", highlight=False)
+        _print(f"trained on: {training.get('cohort')}")
+        _print(f"training settings: {training.get('settings')}")
     else:
-        out.print("trained on: nothing, it has no weights", highlight=False)
+        _print("trained on: nothing, it has no weights")
     for role, entry in manifest["files"].items():
-        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}", highlight=False, soft_wrap=True)
+        _print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}")
     measured = manifest.get("metrics", {})
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
@@ -50,12 +57,12 @@ def show_command(name: Annotated[str, typer.Argument(help="A shipped model's nam
 
 @models_app.command("verify")
 def verify_command(
-    name: Annotated[str | None, typer.Argument(help="A model; all shipped ones by default.")] = None,
+    name: Annotated[str | None, typer.Argument(help=f"{MODEL_HELP} All shipped ones by default.")] = None,
 ) -> None:
     """Check every file of a model against its manifest."""
     for model in [name] if name is not None else [entry.name for entry in list_models()]:
         files = verify_model(model)
         for path, digest in files.items():
-            out.print(f"{model}/{path}: OK, SHA-256 {digest}", highlight=False, soft_wrap=True)
+            _print(f"{model}/{path}: OK, SHA-256 {digest}")
         if not files:
-            out.print(f"{model}: OK, no weights", highlight=False, soft_wrap=True)
+            _print(f"{model}: OK, no weights")

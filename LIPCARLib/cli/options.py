@@ -10,10 +10,9 @@ import typer
 from ..inverse import ALPHA, AUTO_DESCRIPTION
 
 CohortArgument = Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="A shipped model's name or a model's folder.")]
-ModelsOption = Annotated[
-    list[str] | None, typer.Option("--model", help="A name or a folder; may be given several times.")
-]
+MODEL_HELP = "A shipped model's name, or a model's folder; a folder of such a name as ./name."
+ModelOption = Annotated[str | None, typer.Option("--model", help=MODEL_HELP)]
+ModelsOption = Annotated[list[str] | None, typer.Option("--model", help=f"{MODEL_HELP} May be given several times.")]
 AlphaOption = Annotated[str, typer.Option(help=f"A number, the paper's is {ALPHA}, or {AUTO_DESCRIPTION}.")]
 AlphasOption = Annotated[
     list[str] | None, typer.Option("--alpha", help="As in lipcar enhance; may be given several times.")

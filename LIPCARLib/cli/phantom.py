@@ -10,6 +10,7 @@ import typer
 from ..errors import LIPCARError
 from ..learning import write_simulated_cohort
 from ..simulation import Anatomy
+from ..storage import claimed
 from .console import out, progress_bar
 
 
@@ -23,7 +24,7 @@ def phantom(
 ) -> None:
     """Simulate examinations: three images, the noise-free ones and labels for each subject."""
     chosen = _anatomy(anatomy)
-    with progress_bar("Simulating", subjects) as (bar, task):
+    with claimed(cohort), progress_bar("Simulating", subjects) as (bar, task):
         for folder in write_simulated_cohort(cohort, subjects, slices=slices, size=size, seed=seed, anatomy=chosen):
             bar.update(task, advance=1, info=folder.name)
     out.print(f"{subjects} subjects of {slices} slices in {cohort}", highlight=False)

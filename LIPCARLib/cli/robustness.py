@@ -11,6 +11,7 @@ import typer
 from ..errors import LIPCARError
 from ..inverse import AUTO, check_alpha
 from ..learning import subject_folders
+from ..storage import claimed
 from ..study import LEVELS, Disturbance, Experiment, SubjectResult, write_curves
 from .console import err, print_written
 from .experiments import held_out_of, load_models, run_with_progress
@@ -41,22 +42,25 @@ def robustness(
     device: DeviceOption = "auto",
 ) -> None:
     """How network and LIP-CAR bear noise, motion, other gains, doses and scanners, a wrong pre-dose image: curves."""
+    wanted = _disturbances(disturb)
+    alphas = tuple(check_alpha(one) for one in alpha or [AUTO])
     folders = subject_folders(cohort)
     models = load_models(model, folders)
     if held_out:
         folders = held_out_of(folders, models)
-    wanted = _disturbances(disturb)
-    alphas = tuple(check_alpha(one) for one in alpha or [AUTO])
+    if len(folders) < 2 and any(one.kind == "stranger" and one.level for one in wanted):
+        raise LIPCARError("The disturbance 'stranger' needs two subjects; leave it out (--disturb), or add one.")
     experiment = Experiment(
         models, METHODS, alphas, device=device, tell_dose=tell_dose, tell_acquisition=tell_acquisition
     )
     curves: dict[str, dict[float, list[SubjectResult]]] = {}
-    for disturbance in wanted:
-        name = f"{disturbance.kind}-{disturbance.level:g}"
-        err.print(name, highlight=False)
-        results, _ = run_with_progress(replace(experiment, disturbance=disturbance), folders, output / name)
-        curves.setdefault(disturbance.kind, {})[disturbance.level] = results
-    print_written(write_curves(output, curves, experiment.baseline))
+    with claimed(output):
+        for disturbance in wanted:
+            name = f"{disturbance.kind}-{disturbance.level:g}"
+            err.print(name, highlight=False)
+            results, _ = run_with_progress(replace(experiment, disturbance=disturbance), folders, output / name)
+            curves.setdefault(disturbance.kind, {})[disturbance.level] = results
+        print_written(write_curves(output, curves, experiment.baseline))
 
 
 def _disturbances(words: str) -> list[Disturbance]:
@@ -65,10 +69,10 @@ def _disturbances(words: str) -> list[Disturbance]:
     for word in words.split(","):
         kind, _, level = word.strip().partition(":")
         try:
-            levels = (float(level),) if level else LEVELS[Disturbance(kind, 0.0).kind]
+            levels = (float(level),) if level else LEVELS.get(kind, (0.0,))  # an unknown kind is named below
         except ValueError as error:
             raise LIPCARError(
                 f"The disturbance '{word}' has no number as its level; expected e.g. noise:0.05."
             ) from error
         found += [Disturbance(kind, one) for one in levels]
-    return found
+    return list(dict.fromkeys(found))

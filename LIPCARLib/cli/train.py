@@ -10,10 +10,11 @@ import typer
 from ..inverse import load_model
 from ..learning import TrainingProgress, TrainingSettings
 from ..learning import train as train_model
+from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
 from .console import err, progress_bar, time_left
 from .experiments import print_comparison, record_scores, run_with_progress
-from .options import CohortArgument, DeviceOption
+from .options import MODEL_HELP, CohortArgument, DeviceOption
 
 
 def train(
@@ -30,7 +31,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
     l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
     batch: Annotated[int, typer.Option(min=1)] = 4,
-    start: Annotated[str | None, typer.Option(help="A model's name or folder, to go on from its weights.")] = None,
+    start: Annotated[str | None, typer.Option(help=f"A model to go on from. {MODEL_HELP}")] = None,
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the subjects kept out of training.")] = 0.15,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 where the processor has it.")] = "float32",
@@ -61,14 +62,15 @@ def train(
     options: dict[str, Any] = {"device": device, "resume": resume, "start": start, "snapshots": snapshots}
     if description is not None:
         options["description"] = description
-    with progress_bar("Training", 2 * epochs) as (bar, task):
-        for epoch in train_model(cohort, output, settings, **options):
-            done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
-            bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
-            if not err.is_terminal:
-                err.print(_line(epoch), highlight=False)
-    if score:
-        _record_scores(cohort, output, device)
+    with claimed(output):
+        with progress_bar("Training", 2 * epochs) as (bar, task):
+            for epoch in train_model(cohort, output, settings, **options):
+                done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
+                bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
+                if not err.is_terminal:
+                    err.print(_line(epoch), highlight=False)
+        if score:
+            _record_scores(cohort, output, device)
 
 
 def _record_scores(cohort: Path, output: Path, device: str) -> None:

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from ..learning import AnchoredProgress, AnchoredSettings, train_anchored
+from ..storage import claimed
 from .console import err, out, print_written, progress_bar
+from .options import MODEL_HELP
 
 
 def train_anchored_command(
     output: Annotated[Path, typer.Argument(help="Folder of the model to make.")],
     steps: Annotated[int, typer.Option(min=1, help="Of Adam, one batch each.")] = 30_000,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
-    start_from: Annotated[str | None, typer.Option(help="An anchored model, to go on from its weights.")] = None,
+    start_from: Annotated[str | None, typer.Option(help=f"An anchored model to go on from. {MODEL_HELP}")] = None,
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 1.5e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examinations a step.")] = 8,
     size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 96,
@@ -28,7 +30,7 @@ def train_anchored_command(
     settings = AnchoredSettings(
         steps=steps, batch=batch, size=size, learning_rate=learning_rate, bfloat16=bfloat16, seed=seed
     )
-    with progress_bar("Training", steps) as (bar, task):
+    with claimed(output), progress_bar("Training", steps) as (bar, task):
         for progress in train_anchored(output, settings, resume=resume, start=start_from, every=every, workers=workers):
             bar.update(task, completed=progress.step, info=_line(progress))
             if not err.is_terminal:

@@ -2,12 +2,12 @@
 
 from .examination import Examination
 from .grid import AXES, Grid, resample
-from .headers import acquisition_of_keys, common_acquisition, read_acquisition, told_acquisition
+from .headers import acquisition_of_keys, common_acquisition, read_acquisition, sidecar, told_acquisition
 from .intensity import SCALE_RULE
 from .reading import read_image, series_file
 from .registration import move
-from .writing import check_output, check_place, write_files, write_image
-from .writing_dicom import check_series_folder, new_folder, series_files
+from .writing import check_output, write_files, write_image
+from .writing_dicom import series_files
 
 __all__ = [
     "AXES",
@@ -16,16 +16,14 @@ __all__ = [
     "Grid",
     "acquisition_of_keys",
     "check_output",
-    "check_place",
-    "check_series_folder",
     "common_acquisition",
     "move",
-    "new_folder",
     "read_acquisition",
     "read_image",
     "resample",
     "series_file",
     "series_files",
+    "sidecar",
     "told_acquisition",
     "write_files",
     "write_image",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..errors import LIPCARError
+from ..json_file import read_json
 from ..physics import Acquisition
 from .files import AnyPath
 from .reading import series_file
@@ -48,9 +48,9 @@ def read_acquisition(path: AnyPath) -> tuple[Acquisition | None, str | None]:
     """
     path = Path(path)
     try:
-        sidecar = _sidecar(path)
-        if sidecar is not None:
-            return Acquisition.from_bids(_read_json(sidecar)), None
+        beside = sidecar(path)
+        if beside is not None:
+            return Acquisition.from_bids(_read_json(beside)), None
         file = series_file(path)
         return (None if file is None else Acquisition.from_dicom(_dicom(file))), None
     except (LIPCARError, OSError, RuntimeError) as error:
@@ -116,7 +116,8 @@ def acquisition_of_keys(keys: Mapping[str, Any], name: str) -> Acquisition:
     return found
 
 
-def _sidecar(path: Path) -> Path | None:
+def sidecar(path: Path) -> Path | None:
+    """The JSON file of its own name beside an image; None where there is none."""
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             beside = path.with_name(path.name[: -len(suffix)] + ".json")
@@ -125,12 +126,7 @@ def _sidecar(path: Path) -> Path | None:
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise LIPCARError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are
-        raise LIPCARError(f"'{path}' is no JSON file: {error}. Write one with the keys of a BIDS sidecar.") from error
+    content = read_json(path, "JSON file", "Write one with the keys of a BIDS sidecar.")
     if not isinstance(content, dict):
         raise LIPCARError(f"'{path}' holds no JSON object; one with the keys of a BIDS sidecar is expected.")
     return content

@@ -1,55 +1,34 @@
-"""Writing images and other files: checked beforehand, all or none of them in their places afterwards."""
+"""Writing images: checked beforehand, read back before they take their places, in one set with other files."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
+from .. import storage
 from ..errors import LIPCARError
 from .files import AnyPath, explained
+from .grid import Grid
 
 OUTPUT_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 """What results are written as: one file each (so no .mhd or .nhdr), float voxels and the whole geometry."""
+HEADER_ROOM = 1 << 16
+"""Bytes that a header may take beside the voxels; compression may add a thousandth of them."""
 
 
 def check_output(path: AnyPath) -> None:
     """Refuse the path of an image that could not be written, before anything is computed for it.
 
     Raises:
-        LIPCARError: unknown extension, or what `check_place` refuses.
+        LIPCARError: unknown extension, or what `storage.check_place` refuses.
     """
-    if not Path(path).name.endswith(OUTPUT_SUFFIXES) or Path(path).name in OUTPUT_SUFFIXES:
-        raise LIPCARError(
-            f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} (small letters)."
-        )
-    check_place(path)
-
-
-def check_place(path: AnyPath) -> None:
-    """Refuse the path of any file that could not be written.
-
-    Raises:
-        LIPCARError: no such folder, no permission, or a folder of that name.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise LIPCARError(f"The folder '{path.parent}' does not exist. Create it or choose another one.")
-    if path.is_dir():
-        raise LIPCARError(f"'{path}' is a folder; a file name is expected.")
-    probe = _beside(path)
-    try:
-        probe.touch(exist_ok=False)  # os.access knows nothing of network shares and Windows rights
-        probe.unlink()
-    except OSError as error:
-        raise LIPCARError(
-            f"The folder '{path.parent}' cannot be written to ({error.strerror}). "
-            "Choose another one or mend its permissions."
-        ) from error
+    _check_suffix(Path(path))
+    storage.check_place(path)
 
 
 def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:
@@ -57,32 +36,38 @@ def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | 
     write_files({Path(path): image}, metadata)
 
 
-def write_files(outputs: Mapping[Path, sitk.Image | bytes], metadata: Mapping[str, str] | None = None) -> None:
-    """Write images and other files, all or none: after an error, the folders are as they were before.
+def write_files(
+    outputs: Mapping[Path, sitk.Image | bytes],
+    metadata: Mapping[str, str] | None = None,
+    fresh: Path | None = None,
+) -> None:
+    """Write images and other files as `storage.write` does: all or none, whatever stops the run.
 
     Args:
         outputs: for each path its image (.nrrd, .nii.gz, .nii, .mha; written compressed) or its bytes. Existing
-            files are replaced.
+            files are replaced, missing folders made.
         metadata: written into the header of each image where the format has room for it (NRRD, MetaImage). Keys
             are single words; line breaks in values become spaces.
+        fresh: a folder among them that must be missing or empty.
 
     Raises:
-        LIPCARError: a path that `check_output` or `check_place` refuses, or a failure to write.
+        LIPCARError: an unknown extension, or a failure to write: what is read back is not the image that was given.
     """
+    contents: dict[Path, storage.Content] = {}
     for path, content in outputs.items():
-        check_place(path) if isinstance(content, bytes) else check_output(path)
-    parts = {path: _beside(path) for path in outputs}
-    try:
-        for path, content in outputs.items():
-            with explained(path, "written"):
-                if isinstance(content, bytes):
-                    parts[path].write_bytes(content)
-                else:
-                    sitk.WriteImage(_with_metadata(content, metadata or {}), str(parts[path]), useCompression=True)
-        _replace_all(parts)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+        if isinstance(content, bytes):
+            contents[path] = content
+        else:
+            _check_suffix(path)
+            contents[path] = _writer(_with_metadata(content, metadata or {}), path)
+    storage.write(contents, fresh)
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(OUTPUT_SUFFIXES) or path.name in OUTPUT_SUFFIXES:
+        raise LIPCARError(
+            f"'{path}' cannot be written: its name must end in one of {', '.join(OUTPUT_SUFFIXES)} (small letters)."
+        )
 
 
 def _with_metadata(image: sitk.Image, metadata: Mapping[str, str]) -> sitk.Image:
@@ -92,30 +77,50 @@ def _with_metadata(image: sitk.Image, metadata: Mapping[str, str]) -> sitk.Image
     return image
 
 
-def _replace_all(parts: Mapping[Path, Path]) -> None:
-    """Put every finished part in its place or, when one of them cannot be, leave all places as they were."""
-    backups = {path: _beside(path) for path in parts if len(parts) > 1 and path.exists()}
-    placed: list[Path] = []
+def _writer(image: sitk.Image, path: Path) -> Callable[[Path], None]:
+    """What writes an image that is to go to `path`, and reads it back."""
+
+    def write(part: Path) -> None:
+        with _openable(part) as file:
+            _check_room(file, image)
+            with explained(path, "written"):
+                sitk.WriteImage(image, str(file), useCompression=True)
+                storage.flush(file)
+                found = sitk.ReadImage(str(file))
+            _check_same(image, found, path)
+
+    return write
+
+
+@contextmanager
+def _openable(part: Path) -> Iterator[Path]:
+    """The path, or one elsewhere whose content is put there: ITK's names are UTF-8, a file system's need not be."""
     try:
-        for path, backup in backups.items():
-            with explained(path, "written"):
-                shutil.copy2(path, backup)
-        for path, part in parts.items():
-            with explained(path, "written"):
-                os.replace(part, path)
-            placed.append(path)
-    except BaseException:
-        for path in placed:
-            if path in backups:
-                os.replace(backups[path], path)
-            else:
-                path.unlink(missing_ok=True)
-        raise
-    finally:
-        for backup in backups.values():
-            backup.unlink(missing_ok=True)
+        str(part).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="lipcar-") as folder:
+            file = Path(folder) / f"image{next(s for s in OUTPUT_SUFFIXES if part.name.endswith(s))}"
+            yield file
+            storage.put(part, file.read_bytes())
+    else:
+        yield part
 
 
-def _beside(path: Path) -> Path:
-    """A hidden name of the same type in the same folder, so that a rename suffices to put it in place."""
-    return path.with_name(f".{uuid.uuid4().hex[:12]}-{path.name}")
+def _check_room(file: Path, image: sitk.Image) -> None:
+    """Have the system say why there is no room: ITK calls half a NIfTI file a success, or prints what it finds."""
+    room = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent() * 1001 // 1000 + HEADER_ROOM
+    chunk = bytes(1 << 20)
+    with file.open("wb") as probe:
+        for start in range(0, room, len(chunk)):
+            probe.write(chunk[: room - start])
+
+
+def _check_same(image: sitk.Image, found: sitk.Image, path: Path) -> None:
+    wanted, back = (np.ascontiguousarray(sitk.GetArrayViewFromImage(one)).view(np.uint8) for one in (image, found))
+    if image.GetPixelID() != found.GetPixelID() or not np.array_equal(wanted, back):
+        raise LIPCARError(f"'{path}' cannot be written: what was read back differs from it. Is the disk damaged?")
+    if differences := Grid.of(image).differences(Grid.of(found)):
+        raise LIPCARError(
+            f"'{path}' cannot be written: this format cannot hold its geometry ({', '.join(differences)} when read "
+            "back). Choose .nrrd or .mha."
+        )

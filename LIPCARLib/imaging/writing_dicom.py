@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +52,7 @@ def series_files(
     "simulated", a new series UID; how it was made stands in the derivation description.
 
     Args:
-        folder: where the files are to go; a `new_folder`.
+        folder: where the files are to go, new or empty.
         image: the result on its grid, 2-D or 3-D, non-negative; stored as 16 bits with a rescale slope.
         slice_axis: index axis that the slices are taken along, 0 (i), 1 (j) or 2 (k).
         provenance: of the result.
@@ -82,37 +81,6 @@ def series_files(
         )
         for index, pixels in enumerate(slices)
     }
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """A folder for a series, made if missing, and removed again where nothing was written into it.
-
-    Raises:
-        LIPCARError: as `check_series_folder`, or it cannot be made.
-    """
-    check_series_folder(folder)
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{folder}' cannot be made: {error.strerror}. Choose another one.") from error
-    try:
-        yield
-    finally:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def check_series_folder(folder: Path) -> None:
-    """Refuse a folder that is a file or holds something: two series in one folder cannot be told apart.
-
-    Raises:
-        LIPCARError: which of the two.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        found = "is not empty" if folder.is_dir() else "is a file"
-        raise LIPCARError(f"'{folder}' {found}; a new or empty folder is expected for the DICOM series.")
 
 
 def _read_header(path: Path) -> Dataset:

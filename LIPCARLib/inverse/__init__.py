@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         kind_of,
         list_models,
         read_manifest,
-        write_file,
         write_manifest,
     )
     from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
@@ -41,7 +40,6 @@ _HOME = {
         "kind_of",
         "list_models",
         "read_manifest",
-        "write_file",
         "write_manifest",
     ),
     "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
@@ -82,7 +80,6 @@ __all__ = [
     "save_model",
     "verify_model",
     "with_noise_floor",
-    "write_file",
     "write_manifest",
 ]
 

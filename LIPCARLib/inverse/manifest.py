@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
+from ..json_file import complaints, read_json
 from ..resources import RESOURCES
+from ..storage import settle, write
+from .manifest_table import CLASSES, FILE, architecture_complaints, manifest_complaints
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -36,9 +40,7 @@ KINDS = {
     ("Anchor", "SignalEquation"): Kind.ANCHORED,
     ("AnchoredPrior", "SignalEquation"): Kind.ANCHORED,
 }
-"""By what stands as "class" in the architecture of prior and forward operator."""
-WITHOUT_WEIGHTS = frozenset({"Anchor", "SignalEquation"})
-"""The classes of which a manifest names no file."""
+"""By what stands as "class" in the architecture of prior and forward operator; the classes are in `manifest_table`."""
 
 
 @dataclass(frozen=True)
@@ -96,63 +98,90 @@ def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:
     True
     """
     path = find_model(name_or_folder) / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LIPCARError(f"The model manifest {path} cannot be read: {error}. Restore the model's folder.") from error
+    manifest: dict[str, Any] = read_json(path, "model manifest", "Restore the model's folder.")
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise LIPCARError(
-            f"The model manifest {path} has schema version {version!r}; this LIPCAR reads version {SCHEMA_VERSION}. "
-            "Use a model made for this version, or another version of LIPCAR."
+            f"The model manifest {path} has schema version {shortened(version)}; this LIPCAR reads version "
+            f"{SCHEMA_VERSION}. Use a model made for this version, or another version of LIPCAR."
         )
     _check_structure(manifest, path)
     if manifest.get("scale") != SCALE_RULE:
         raise LIPCARError(
-            f"The model in {path.parent} was trained on images scaled by {manifest.get('scale')}; this LIPCAR scales "
-            f"by {SCALE_RULE}. Its results would be wrong: use a model made for this version."
+            f"The model in {path.parent} was trained on images scaled by {shortened(manifest.get('scale'))}; this "
+            f"LIPCAR scales by {SCALE_RULE}. Its results would be wrong: use a model made for this version."
         )
     return manifest
 
 
 def _check_structure(manifest: Mapping[str, Any], path: Path) -> None:
-    try:
-        classes = tuple(manifest["architecture"][role].get("class") for role in ROLES)
-        complete = isinstance(manifest["name"], str) and isinstance(manifest["files"], dict)
-    except (KeyError, TypeError) as error:
-        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
-    except AttributeError:
-        complete = False
-    if not complete:
-        raise LIPCARError(
-            f"The model manifest {path} is malformed: its name is no text, or its files or an architecture are no "
-            "object. Restore it."
-        )
+    _refuse_first(manifest_complaints(manifest), path)
+    architecture = manifest["architecture"]
+    classes = tuple(architecture[role].get("class") for role in ROLES)
     if classes not in list(KINDS):  # what is no text may have no hash
         known = ", ".join(f"{prior} with {operator}" for prior, operator in KINDS)
         raise LIPCARError(
-            f"The model manifest {path} has an unknown architecture: as prior {manifest['architecture']['prior']}, as "
-            f"forward operator {manifest['architecture']['forward_operator']}. Known are the classes {known}. Restore "
-            "it, or use a newer version of LIPCAR."
+            f"The model manifest {path} has an unknown architecture: as prior {shortened(classes[0])}, as forward "
+            f"operator {shortened(classes[1])}. Known are the classes {known}. Restore it, or use a newer version "
+            "of LIPCAR."
         )
-    _check_files(
-        manifest["files"], [r for r, name in zip(ROLES, classes, strict=True) if name not in WITHOUT_WEIGHTS], path
-    )
+    for role in ROLES:
+        _refuse_first(architecture_complaints(architecture[role], role), path)
+    _check_inputs(manifest, path)
+    weighty = [role for role in ROLES if CLASSES[architecture[role]["class"]].has_weights]
+    _check_files(manifest["files"], weighty, path)
+
+
+def _refuse_first(found: Iterator[str], path: Path) -> None:
+    for complaint in found:
+        raise LIPCARError(f"The model manifest {path} is {complaint}. Restore it.")
+
+
+def _check_inputs(manifest: Mapping[str, Any], path: Path) -> None:
+    """Networks that count their input images must count the same, and an anchored model takes the pre-dose image."""
+    channels = {r: a["in_channels"] for r, a in manifest["architecture"].items() if "in_channels" in a}
+    if len(set(channels.values())) > 1:
+        raise LIPCARError(
+            f"The model in {path.parent} is not a pair: its networks take {channels} input images. Both must take one, "
+            "or both two."
+        )
+    uses_predose = 2 in channels.values() if channels else True
+    if manifest["uses_predose"] is not uses_predose:
+        expected = str(uses_predose).lower()
+        _refuse_first(iter([f"malformed: 'uses_predose' is not {expected}, as its architecture has it"]), path)
 
 
 def _check_files(files: Mapping[str, Any], roles: list[str], path: Path) -> None:
-    """A path and a hash for each role that has weights, and for no other."""
-    try:
-        texts = [files[role][key] for role in roles for key in ("path", "sha256")]
-    except (KeyError, TypeError) as error:
-        raise LIPCARError(f"The model manifest {path} is incomplete: {error} is missing. Restore it.") from error
-    if not all(isinstance(text, str) for text in texts):
-        raise LIPCARError(f"The model manifest {path} is malformed: a path or hash is not a text. Restore it.")
-    if extra := set(files) - set(roles):
+    """A name and a hash for each role that has weights, and for no other; and not the file of another role."""
+    table = {f"{role}.{key}": field for role in roles for key, field in FILE.items()}
+    _refuse_first(complaints(files, table, "files."), path)
+    if extra := sorted(set(files) - set(roles)):
         raise LIPCARError(
-            f"The model manifest {path} is malformed: it names a file for {', '.join(sorted(extra))}, which has no "
+            f"The model manifest {path} is malformed: it names a file for {shortened(extra[0])}, which has no "
             "weights. Restore it."
         )
+    shipped = _shipped_roles()
+    for role in roles:
+        name, digest = files[role]["path"], files[role]["sha256"]
+        others = {Path(name).stem} & set(ROLES) | shipped.get(digest, {role})
+        if role not in others or len(others) > 1:
+            other = next(iter(others - {role}))
+            raise LIPCARError(
+                f"The model manifest {path} names as {role} the file {name}, which is a {other}: they are exchanged. "
+                "Put each file back in its place, or restore the model."
+            )
+    if len({files[role]["sha256"] for role in roles}) < len(roles):
+        raise LIPCARError(f"The model manifest {path} names the same weights in two roles. Restore the model.")
+
+
+def _shipped_roles() -> dict[str, set[str]]:
+    """Which roles the weights of the shipped models play, by their SHA-256: those name no role themselves."""
+    found: dict[str, set[str]] = {}
+    for entry in list_models():
+        with contextlib.suppress(LIPCARError, AttributeError, KeyError, TypeError):  # damaged: its own reader says so
+            for role, file in read_json(entry.folder / MANIFEST, "model manifest", "")["files"].items():
+                found.setdefault(file["sha256"], set()).add(role)
+    return found
 
 
 def kind_of(manifest: Mapping[str, Any]) -> Kind:
@@ -166,7 +195,7 @@ def kind_of(manifest: Mapping[str, Any]) -> Kind:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write or replace the manifest of a model folder, atomically.
+    """Write or replace the manifest of a model folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -174,25 +203,24 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     ...     read_manifest(folder)["name"]
     'vnet-predose'
     """
-    write_file(folder / MANIFEST, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode())
+    write({folder / MANIFEST: manifest_file(manifest)})
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file, atomically: whoever reads it finds the old content or the new one.
+def manifest_file(manifest: Mapping[str, Any]) -> bytes:
+    """What a manifest is on disk.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_file(Path(folder) / "note.txt", b"new")
-    ...     (Path(folder) / "note.txt").read_bytes()
-    b'new'
+    >>> manifest_file({"name": "mine"})
+    b'{\\n  "name": "mine"\\n}\\n'
     """
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
 
 
 def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
     """The folder of a shipped model by name, or of any model by its folder.
+
+    Args:
+        name_or_folder: a text that is a shipped model's name means that one, whatever lies in the working folder;
+            "./name" or a path object means a folder.
 
     Raises:
         LIPCARError: neither of them; it names the shipped ones.
@@ -200,13 +228,14 @@ def find_model(name_or_folder: str | os.PathLike[str]) -> Path:
     >>> find_model("vnet-predose").name
     'vnet-predose'
     """
-    folder = Path(name_or_folder)
-    with contextlib.suppress(OSError):  # a name too long for a path is no folder either
-        if (folder / MANIFEST).is_file():
-            return folder
     shipped = {entry.name: entry.folder for entry in list_models()}
-    if str(name_or_folder) in shipped:
-        return shipped[str(name_or_folder)]
+    if isinstance(name_or_folder, str) and name_or_folder in shipped:
+        return shipped[name_or_folder]
+    folder = Path(name_or_folder)
+    with contextlib.suppress(OSError, ValueError):  # a name too long for a path, or with a NUL, is no folder either
+        settle(folder)
+        if str(name_or_folder) and (folder / MANIFEST).exists():
+            return folder
     raise LIPCARError(
         f"No model '{name_or_folder}': it is neither a folder with a {MANIFEST} nor a shipped model "
         f"({', '.join(shipped) or 'none is installed'})."

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import LIPCARError
 from ..imaging import SCALE_RULE
+from ..storage import Content, write
 from .anchored import AnchoredPrior
 from .anchored_model import AnchoredModel
 from .manifest import (
@@ -24,24 +23,26 @@ from .manifest import (
     Kind,
     find_model,
     kind_of,
+    manifest_file,
     read_manifest,
-    write_file,
-    write_manifest,
 )
 from .network_pair import NetworkPair
 from .networks import VNet
 from .session import Model
+from .weights import numbers_in, read_header, read_weights_file, shapes_of, unpack
 
 NETWORKS: dict[str, Callable[..., Any]] = {"VNet": VNet, "AnchoredPrior": AnchoredPrior}
 """The networks that a manifest may ask for, by class name: torch modules with a property `architecture`."""
+ROLE = "role"
+"""Key of a weights file's metadata: the role that it plays. The first shipped files have none."""
 
 
 def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | str = "cpu") -> Model:
     """Load a shipped model by name or any model by its folder, after checking every file against the manifest.
 
     Raises:
-        LIPCARError: no such model; a manifest that is unreadable, incomplete or of another schema; a missing,
-            truncated or altered file; weights that do not fit the architecture; another intensity scale.
+        LIPCARError: as :func:`read_manifest`; a missing, truncated or altered file; weights that do not fit the
+            architecture, are not finite, or play another role.
 
     >>> load_model("vnet-predose").uses_predose
     True
@@ -53,12 +54,6 @@ def load_model(name_or_folder: str | os.PathLike[str], device: torch.device | st
 
 
 def _pair(folder: Path, networks: Mapping[str, Any], manifest: Mapping[str, Any]) -> Model:
-    channels = {role: network.in_channels for role, network in networks.items()}
-    if set(channels.values()) not in ({1}, {2}):
-        raise LIPCARError(
-            f"The model in {folder} is not a pair: its networks take {channels} input images. Both must take one, or "
-            "both two."
-        )
     return NetworkPair(networks["prior"], networks["forward_operator"], manifest)
 
 
@@ -104,8 +99,7 @@ def save_model(
     forward_operator: VNet,
     card: Mapping[str, Any],
 ) -> Path:
-    """Write the folder of a pair of networks: float16 weights as safetensors, and the manifest last, so that a
-    manifest is never without its files.
+    """Write the folder of a pair of networks: float16 weights as safetensors and the manifest, as one.
 
     Args:
         folder: created if missing.
@@ -163,15 +157,16 @@ def _save(
     card: Mapping[str, Any],
 ) -> Path:
     """Networks by their role; `architecture` of the roles that none plays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    contents: dict[Path, Content] = {}
     files = {}
     for role, network in networks.items():
         # float16 halves the download; it moved the SSIM of held-out slices by less than 2e-4.
         data = save_tensors(
-            {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()}
+            {key: value.detach().half().cpu().contiguous() for key, value in network.state_dict().items()},
+            {ROLE: role},
         )
         path = f"{role}.safetensors"
-        write_file(folder / path, data)
+        contents[folder / path] = data
         files[role] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
     manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -182,35 +177,39 @@ def _save(
         **card,
         "files": files,
     }
-    write_manifest(folder, manifest)
+    write(contents | {folder / MANIFEST: manifest_file(manifest)})
     return folder / MANIFEST
 
 
 def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> Any:
-    entry = manifest["files"][role]
+    entry, architecture = manifest["files"][role], dict(manifest["architecture"][role])
     path = folder / entry["path"]
-    if Path(entry["path"]).name != entry["path"]:
-        raise LIPCARError(f"The manifest of {folder} names a file outside the model's folder: {entry['path']!r}.")
+    with torch.device("meta"):  # shapes only: nothing is allocated before the file is known to fit
+        network = NETWORKS[architecture.pop("class")](**architecture)
+    shapes = shapes_of(network)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LIPCARError(f"The model file {path} cannot be read: {error.strerror}. Restore the model.") from error
+        data = read_weights_file(path, numbers_in(shapes))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LIPCARError(f"The model file {path} cannot be read: {reason}. Restore the model.") from error
     found = hashlib.sha256(data).hexdigest()
     if found != entry["sha256"]:
         raise LIPCARError(
             f"The model file {path} is damaged or was altered: its SHA-256 is {found[:16]}..., the manifest says "
             f"{entry['sha256'][:16]}.... Restore the model."
         )
-    architecture = dict(manifest["architecture"][role])
-    build = NETWORKS.get(architecture.pop("class"))
-    if build is None:
-        raise LIPCARError(
-            f"The {role} of {folder} has an unknown architecture: {manifest['architecture'][role]}. This LIPCAR builds "
-            f"{', '.join(NETWORKS)}; use a newer version."
-        )
     try:
-        network = build(**architecture)
-        network.load_state_dict({key: value.float() for key, value in load_tensors(data).items()})
-    except (SafetensorError, RuntimeError, TypeError) as error:
-        raise LIPCARError(f"The weights in {path} do not fit their architecture {architecture}: {error}") from error
+        weights = unpack(data, shapes, ("F16", "F32"))
+    except ValueError as error:
+        raise LIPCARError(
+            f"The weights in {path} do not fit their architecture {manifest['architecture'][role]}: {error}. Restore "
+            "the model."
+        ) from error
+    said = read_header(data).metadata.get(ROLE, role)
+    if said != role:
+        raise LIPCARError(
+            f"The weights in {path} are those of a {said}, the manifest names them as {role}: they are exchanged. Put "
+            "each file back in its place, or restore the model."
+        )
+    network.to_empty(device="cpu").load_state_dict(weights)
     return network

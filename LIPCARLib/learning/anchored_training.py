@@ -12,14 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
-from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model, write_file
+from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model
+from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
+from ..json_file import integer, parse_json
 from ..simulation.draw import Drawn, draw_batch
+from ..storage import write
+from .checkpoints import (
+    ANCHORED,
+    CHECKPOINTS,
+    adam_shapes,
+    check_folder,
+    check_model_folder,
+    explained,
+    model_name,
+    read_checkpoint,
+    under,
+)
+from .settings import check_settings
 
 ENHANCING = 0.15
 """Model scale: what has risen by more than this enhances (the threshold of every table in docs/results.md)."""
@@ -27,9 +41,7 @@ ENHANCED = 0.3
 """Model scale: from here on a pixel has all the weight of an enhancing one."""
 AIR_WEIGHT = 0.05
 """Of a pixel outside the body, where a pixel inside has 1."""
-CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "prior.safetensors"
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class AnchoredSettings:
         bfloat16: compute the network in it; twice as fast where the processor has it.
         start: SHA-256 of the weights that training started from, None for none.
         seed: of everything random.
+
+    Raises:
+        LIPCARError: a setting that is not within `settings.LIMITS`.
     """
 
     steps: int = 30_000
@@ -63,6 +78,9 @@ class AnchoredSettings:
     bfloat16: bool = True
     start: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -202,6 +220,8 @@ def train_anchored(
         LIPCARError: as :func:`train_prior`; a model to start from that has no such weights.
     """
     output = Path(output)
+    check_model_folder(output, (ANCHORED,))
+    _check_start(output / CHECKPOINTS, resume)
     weights = None
     if start is not None:
         model = load_model(start)
@@ -222,7 +242,7 @@ def train_anchored(
         scores = progress.errors["drawn"]
         yield progress
     network = AnchoredPrior(settings.widths, settings.depth)
-    _load(network, load_file(path), str(path))
+    _load(network, path)
     card = {
         "description": "Pre-dose and low-dose image; the signal equation of the acquisition and what a network adds.",
         "licence": "MIT",
@@ -234,7 +254,7 @@ def train_anchored(
             "drawn_validation": {"closed form": _rounded(anchor_errors(*drawn)), "prior": _rounded(scores)},
         },
     }
-    return save_anchored_model(output, output.resolve().name, network, card)
+    return save_anchored_model(output, model_name(output), network, card)
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
@@ -269,22 +289,15 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         self.network = AnchoredPrior(settings.widths, settings.depth)
         if start is not None:
-            _load(self.network, load_file(start), str(start))
+            _load(self.network, Path(start))
         for parameter in self.network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
-        path = output / CHECKPOINT
-        if path.is_file() != resume:
-            raise LIPCARError(
-                f"{output} holds a checkpoint. Resume it, or choose another folder."
-                if path.is_file()
-                else f"{output} holds no checkpoint to resume. Start without --resume."
-            )
-        output.mkdir(parents=True, exist_ok=True)
+        _check_start(output, resume)
         if resume:
-            self._restore(path)
+            self._restore(output / ANCHORED)
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
         steps = range(self.step, settings.steps)
         self.batches = iter(
@@ -319,7 +332,7 @@ class _Trainer:
         return s.final + (1 - s.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     def save(self) -> None:
-        """Checkpoint and averaged weights, each written whole or not at all."""
+        """Checkpoint and averaged weights, as one."""
         state: dict[str, Tensor] = {}
         for name, network in (("network", self.network), ("average", self.average)):
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -327,43 +340,54 @@ class _Trainer:
         for index, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam.{names[index]}.{key}": value for key, value in moments.items()}
         metadata = {"step": str(self.step), "settings": json.dumps(asdict(self.settings))}
-        write_file(self.output / CHECKPOINT, save(_contiguous(state), metadata))
-        write_file(self.output / WEIGHTS, save(_contiguous(self.average.state_dict())))
-        write_file(self.output / "settings.json", json.dumps(asdict(self.settings), indent=2).encode())
+        write(
+            {
+                self.output / ANCHORED: save(_contiguous(state), metadata),
+                self.output / WEIGHTS: save(_contiguous(self.average.state_dict())),
+                self.output / "settings.json": json.dumps(asdict(self.settings), indent=2).encode(),
+            }
+        )
 
     def _restore(self, path: Path) -> None:
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-            state = load_file(path)
-        except SafetensorError as error:
-            raise LIPCARError(f"The checkpoint {path} cannot be read: {error}. Train anew elsewhere.") from error
-        found = json.loads(metadata.get("settings", "null"))
+        shapes = shapes_of(self.network)
+        weights = shapes_of(self.network, "network.") | shapes_of(self.network, "average.")
+        with explained(path):
+            state, metadata = read_checkpoint(
+                path, weights, adam_shapes({f"adam.{key}": shapes[key] for key in shapes})
+            )
+            found, step = (parse_json(metadata.get(key, "null")) for key in ("settings", "step"))
+            if not integer(0, 10**9).check(step):
+                raise ValueError(f"its step is {step!r}, expected is an integer")
         expected = json.loads(json.dumps(asdict(self.settings)))
         if found != expected:
-            raise LIPCARError(f"The checkpoint {path} is of other settings: {found}, not {expected}. Train anew.")
+            raise LIPCARError(f"The checkpoint '{path}' is of other settings: {found}, not {expected}. Train anew.")
         for name, network in (("network", self.network), ("average", self.average)):
-            _load(network, _under(state, f"{name}."), str(path))
+            network.load_state_dict(under(state, f"{name}."))
         optimizer = self.optimizer.state_dict()
         for index, (name, _) in enumerate(self.network.named_parameters()):
-            optimizer["state"][index] = _under(state, f"adam.{name}.")
+            if moments := under(state, f"adam.{name}."):
+                optimizer["state"][index] = moments
         self.optimizer.load_state_dict(optimizer)
-        self.step = int(metadata["step"])
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        self.step = step
 
 
 def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().contiguous().clone() for key, value in state.items()}
 
 
-def _load(network: AnchoredPrior, state: Mapping[str, Any], where: str) -> None:
+def _check_start(folder: Path, resume: bool) -> None:
+    if not check_folder(folder, (ANCHORED,), resume) and resume:
+        raise LIPCARError(f"'{folder}' holds no checkpoint to resume. Start without --resume.")
+
+
+def _load(network: AnchoredPrior, path: Path) -> None:
+    shapes = shapes_of(network)
     try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise LIPCARError(f"The weights in {where} do not fit {network.architecture}: {error}") from error
+        weights = unpack(read_weights_file(path, numbers_in(shapes)), shapes, ("F16", "F32"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LIPCARError(f"The weights in '{path}' do not fit {network.architecture}: {reason}.") from error
+    network.load_state_dict(weights)
 
 
 def anchor_errors(drawn: Drawn, conditions: Conditions) -> dict[str, float]:

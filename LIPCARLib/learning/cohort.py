@@ -6,7 +6,6 @@ simulated.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,28 @@ import numpy as np
 
 from ..errors import LIPCARError
 from ..imaging import Examination, read_image
+from ..json_file import OBJECT, TEXT, complaints, number, read_json
 from ..physics import Acquisition, PulseSequence
+from ..storage import settle
 
 SUFFIX = ".nrrd"
 ROLES = ("predose", "lowdose", "highdose", "clean_lowdose", "clean_highdose", "labels")
 _SEQUENCES = {"spin echo": PulseSequence.SPIN_ECHO, "gradient echo": PulseSequence.GRADIENT_ECHO}
 """By the name in parameters.json."""
+_PARAMETERS = {
+    "anatomy": TEXT.optional(),
+    "field": number(0, 30, above=True).optional(),
+    "dose_fraction": number(0, 1, above=True).optional(),
+    "sequence": OBJECT.optional(),
+    "sequence.name": TEXT.optional(),
+    "sequence.tr": number(0, 100, above=True).optional(),
+    "sequence.te": number(0, 100).optional(),
+    "sequence.flip": number(0, 180).optional(),
+}
+"""Of parameters.json, what is read: times in seconds, the flip angle in degrees, the field in tesla."""
+_RESTORE = "Restore it, or remove it: then the subject counts as acquired, not simulated."
+_RANGES = {"clean_lowdose": (-1e30, 1e30), "clean_highdose": (-1e30, 1e30), "labels": (0, 255)}
+"""Of the values of the images that no examination has."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +71,18 @@ class Subject:
 
 
 def subject_folders(cohort: str | os.PathLike[str]) -> list[Path]:
-    """The subjects' folders, sorted by name: those that hold a low-dose and a high-dose image.
+    """The subjects' folders, sorted by name: those that hold any of the images; :func:`read_subject` misses the others.
 
     Raises:
-        LIPCARError: no such folder, or none with both images.
+        LIPCARError: no such folder, or none with an image.
     """
     root = Path(cohort)
     if not root.is_dir():
         raise LIPCARError(f"The cohort folder '{root}' does not exist.")
-    folders = sorted(p for p in root.iterdir() if all((p / f"{r}{SUFFIX}").is_file() for r in ("lowdose", "highdose")))
+    try:
+        folders = sorted(p for p in root.iterdir() if any(os.path.lexists(p / f"{role}{SUFFIX}") for role in ROLES))
+    except OSError as error:
+        raise LIPCARError(f"The cohort folder '{root}' cannot be read: {error.strerror}.") from error
     if not folders:
         raise LIPCARError(
             f"'{root}' holds no subject: expected folders with lowdose{SUFFIX} and highdose{SUFFIX} "
@@ -83,19 +101,34 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
         match_predose: as in `Examination.from_images`.
 
     Raises:
-        LIPCARError: as :meth:`Examination.read`; a clean image or labels on another grid.
+        LIPCARError: as :meth:`Examination.read`; no low-dose or no high-dose image; a high-dose image, clean images or
+            labels on another grid; values that these cannot have; as :func:`read_parameters`.
     """
+    settle(folder)
     paths = {role: folder / f"{role}{SUFFIX}" for role in ROLES}
-    predose = paths["predose"] if paths["predose"].is_file() else None
+    for role in ("lowdose", "highdose"):
+        if not os.path.lexists(paths[role]):
+            raise LIPCARError(
+                f"The subject '{folder}' has no {paths[role].name}, which every subject needs. Add it, or remove the "
+                "folder."
+            )
+    parameters = read_parameters(folder)
+    predose = paths["predose"] if os.path.lexists(paths["predose"]) else None
     examination = Examination.read(paths["lowdose"], predose, paths["highdose"], match_predose=match_predose)
+    # What is learned from, and measured against, is not interpolated.
+    examination.slices_of(read_image(paths["highdose"]), str(paths["highdose"]))
     if examination.acquisition is None:
-        examination = replace(examination, acquisition=simulated_acquisition(read_parameters(folder)))
+        examination = replace(examination, acquisition=simulated_acquisition(parameters))
 
     def extra(role: str, dtype: type) -> np.ndarray | None:
         path = paths[role]
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
-        return examination.slices_of(read_image(path), str(path)).astype(dtype)
+        values = examination.slices_of(read_image(path), str(path))
+        low, high = _RANGES[role]
+        if not ((values >= low) & (values <= high)).all():  # NaN is in no range
+            raise LIPCARError(f"'{path}' has values that are no numbers from {low:g} to {high:g}. Restore it.")
+        return values.astype(dtype)
 
     return Subject(
         folder.name,
@@ -107,11 +140,17 @@ def read_subject(folder: Path, match_predose: bool = True) -> Subject:
 
 
 def read_parameters(folder: Path) -> dict[str, Any] | None:
-    """What a subject was simulated with; None where it was not simulated, or the file is damaged."""
-    try:
-        parameters: dict[str, Any] = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """What a subject was simulated with; None where it was not simulated.
+
+    Raises:
+        LIPCARError: the file is damaged, or holds what no simulation has.
+    """
+    path = folder / "parameters.json"
+    if not os.path.lexists(path):
         return None
+    parameters: dict[str, Any] = read_json(path, "file", _RESTORE)
+    for complaint in complaints(parameters, _PARAMETERS):
+        raise LIPCARError(f"The file '{path}' is {complaint}. {_RESTORE}")
     return parameters
 
 

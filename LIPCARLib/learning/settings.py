@@ -1,12 +1,51 @@
-"""Everything that determines the trained weights, besides the cohort."""
+"""Everything that determines the trained weights, besides the cohort; and what each setting may be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..errors import LIPCARError
+from ..inverse.manifest_table import CLASSES
+from ..json_file import FLAG, Field, complaints, integer, number
 
 PRECISIONS = ("float32", "bfloat16")
+_DIGEST = Field("the digest of a model, or none", lambda value: value is None or isinstance(value, str))
+LIMITS = {
+    "epochs": integer(1, 100_000),
+    "steps": integer(1, 100_000_000),
+    "batch": integer(1, 4096),
+    "crop": integer(16, 4096),
+    "size": integer(32, 4096),
+    "learning_rate": number(0, 1, above=True),
+    "l1": number(0, 1000),
+    "warmup": integer(0, 1_000_000),
+    "final": number(0, 1),
+    "average": number(0, 1),
+    "enhancement": number(0, 1000),
+    "bias": number(0, 1000),
+    "held_out": number(0, 1),
+    "precision": Field(f"one of: {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS),
+    "seed": integer(0, 2**31 - 1),
+    "start": _DIGEST,
+    **CLASSES["AnchoredPrior"].arguments,
+    **dict.fromkeys(("predose", "residual", "smooth", "difference_start", "bfloat16"), FLAG),
+}
+"""Of every training's settings, by name."""
+
+
+def check_settings(settings: Any) -> None:
+    """Before anything is read or computed for a training.
+
+    Args:
+        settings: a data class.
+
+    Raises:
+        LIPCARError: one of them is not within LIMITS.
+    """
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+    for complaint in complaints(values, {name: limit for name, limit in LIMITS.items() if name in values}):
+        raise LIPCARError(f"A setting of the training is {complaint}.")
 
 
 @dataclass(frozen=True)
@@ -31,7 +70,7 @@ class TrainingSettings:
         seed: of everything random.
 
     Raises:
-        LIPCARError: an unknown precision.
+        LIPCARError: a setting that is not within LIMITS.
     """
 
     predose: bool = True
@@ -49,5 +88,4 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise LIPCARError(f"Unknown precision '{self.precision}'; expected one of: {', '.join(PRECISIONS)}.")
+        check_settings(self)

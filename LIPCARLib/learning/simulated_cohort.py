@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import LIPCARError
 from ..imaging import write_files
 from ..simulation import Anatomy, simulate
+from ..storage import explained
 from .cohort import ROLES, SUFFIX
 
 
@@ -37,10 +37,8 @@ def write_simulated_cohort(
         LIPCARError: the folder cannot be made, or a file cannot be written.
     """
     root = Path(cohort)
-    try:
+    with explained(root, "made"):
         root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{root}' cannot be made: {error.strerror}.") from error
     jobs = [(root / f"subject-{index:03d}", seed, index, slices, size, anatomy) for index in range(subjects)]
     workers = min(os.cpu_count() or 1, subjects)
     if workers == 1:
@@ -53,14 +51,16 @@ def write_simulated_cohort(
 def _write_subject(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:
     folder, seed, index, slices, size, anatomy = job
     examination = simulate(seed, index, slices=slices, size=size, anatomy=anatomy)
-    folder.mkdir(exist_ok=True)
-    images = {}
+    with explained(folder, "made"):
+        folder.mkdir(exist_ok=True)  # of its own, so that subjects are written side by side
+    files: dict[Path, sitk.Image | bytes] = {
+        folder / "parameters.json": json.dumps(examination.parameters, indent=1).encode()
+    }
     for role in ROLES:
         array = getattr(examination, role)
         # A scanner writes integers; so do we, at a fraction of the disk space of floats.
         image = sitk.GetImageFromArray(array.round().astype(np.uint8 if role == "labels" else np.uint16))
         image.SetSpacing(examination.spacing)
-        images[folder / f"{role}{SUFFIX}"] = image
-    write_files(images, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
-    (folder / "parameters.json").write_text(json.dumps(examination.parameters, indent=1), encoding="utf-8")
+        files[folder / f"{role}{SUFFIX}"] = image
+    write_files(files, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
     return folder

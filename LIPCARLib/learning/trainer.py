@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ class Trainer:
         checkpoint: the file that is written after every epoch, and gone on from where it is there.
         first: a model whose network of that role is gone on from; None for random weights.
 
+    Raises:
+        LIPCARError: as `Checkpoint.read`.
+
     Attributes:
         network: as it is.
         epoch: how many are over.
@@ -63,7 +67,7 @@ class Trainer:
         self.epoch, self.slowdown = 0, 1.0
         self.history: list[dict[str, float | None]] = []
         self.best_score, self.best = -math.inf, self.weights()
-        if checkpoint.is_file():
+        if os.path.lexists(checkpoint):
             self._load()
 
     def run_epoch(self) -> tuple[float, float]:
@@ -165,21 +169,23 @@ class Trainer:
 
     def _save(self) -> None:
         progress: dict[str, Any] = {
+            "role": self.role,
             "epoch": self.epoch,
             "slowdown": self.slowdown,
-            "best_score": self.best_score,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
             "history": self.history,
         }
         moments = self.optimizer.state_dict()["state"]
         Checkpoint(self.network.state_dict(), self.best, moments, progress).write(self.checkpoint)
 
     def _load(self) -> None:
-        found = Checkpoint.read(self.checkpoint)
+        found = Checkpoint.read(self.checkpoint, self.network, self.role, self.settings.epochs)
         self.network.load_state_dict(found.network)
         self.best = {key: value.to(self.device) for key, value in found.best.items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": found.optimizer})
         self.epoch, self.slowdown = found.progress["epoch"], found.progress["slowdown"]
-        self.best_score, self.history = found.progress["best_score"], found.progress["history"]
+        score, self.history = found.progress["best_score"], found.progress["history"]
+        self.best_score = -math.inf if score is None else score
 
 
 @torch.no_grad()

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from ..errors import LIPCARError
-from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model, write_file
-from .checkpoints import prepare_checkpoints
+from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model
+from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
+from ..storage import write
+from .checkpoints import CHECKPOINTS, PAIR, Record, Weights, check_model_folder, explained, model_name
 from .cohort import describe_cohort, read_subject, split_subjects, subject_folders
 from .crops import TrainingData, subject_tensors
 from .settings import TrainingSettings
@@ -64,9 +66,14 @@ def train(
         description: a sentence for the model card.
 
     Raises:
-        LIPCARError: an unusable cohort; a model to start from that takes other images; checkpoints that exist without
-            `resume`, or are of other settings; a snapshot after an epoch that there is not; an unknown device.
+        LIPCARError: an unusable cohort; a model to start from that takes other images; an output that cannot be
+            written to or holds another model; checkpoints that exist without `resume`, are of other settings, or
+            damaged; a snapshot after an epoch that there is not, or that was not kept; an unknown device. All before
+            the first epoch, and nothing is left behind.
     """
+    output = Path(output)
+    name = name or model_name(output)
+    check_model_folder(output, PAIR)
     wrong = [epoch for epoch in snapshots if not 1 <= epoch <= settings.epochs]
     if wrong:
         raise LIPCARError(f"A snapshot after epoch {wrong[0]} was asked for; expected 1 to {settings.epochs}.")
@@ -74,21 +81,30 @@ def train(
     first = None if start is None else load_pair(start)
     if first is not None:
         settings = _settings_of_start(first, settings)
-    output = Path(output)
     folders = subject_folders(cohort)
     training, held_out = split_subjects([f.name for f in folders], settings.held_out, settings.seed)
-    checkpoints = prepare_checkpoints(output, settings, training, held_out, resume)
+    checkpoints = output / CHECKPOINTS
+    record = Record(checkpoints, settings, training, held_out)
+    going_on = record.check(resume)
+    described = describe_cohort(folders)
     data = _read_data(folders, held_out, settings)
+    # Both before the first epoch: what is wrong with a checkpoint is not found out after the first network's.
+    trainers = {r: Trainer(r, settings, data, device, checkpoints / f"{r}.safetensors", first) for r in ROLES}
+    for epoch in snapshots:
+        if not going_on:
+            check_model_folder(output / snapshot_name(epoch), ())
+        if epoch <= trainers["prior"].epoch:
+            _read_snapshot(_snapshot(checkpoints, epoch), trainers["prior"].network)
+    record.write()
     networks: dict[str, VNet] = {}
     histories: dict[str, list[dict[str, float | None]]] = {}
     began, epochs_done = time.monotonic(), 0
-    for index, role in enumerate(ROLES):
-        trainer = Trainer(role, settings, data, device, checkpoints / f"{role}.safetensors", first)
+    for index, (role, trainer) in enumerate(trainers.items()):
         while trainer.epoch < settings.epochs:
             loss, score = trainer.run_epoch()
             if role == "prior" and trainer.epoch in snapshots:
                 weights = {key: value.cpu().contiguous() for key, value in trainer.weights().items()}
-                write_file(_snapshot(checkpoints, trainer.epoch), save(weights))
+                write({_snapshot(checkpoints, trainer.epoch): save(weights)})
             epochs_done += 1
             left = settings.epochs - trainer.epoch + settings.epochs * (len(ROLES) - 1 - index)
             seconds = (time.monotonic() - began) / epochs_done * left
@@ -99,7 +115,7 @@ def train(
         "licence": "MIT",
         "intended_use": "Research only. Results are simulated images and not for diagnosis.",
         "training": {
-            "cohort": describe_cohort(folders),
+            "cohort": described,
             "training_subjects": training,
             "held_out_subjects": held_out,
             "clean_images_used_for_forward_operator": data.clean,
@@ -109,7 +125,6 @@ def train(
         },
         "metrics": {},
     }
-    name = name or output.resolve().name
     for epoch in snapshots:
         _save_snapshot(output, name, epoch, checkpoints, networks, card)
     return save_model(output, name, networks["prior"], networks["forward_operator"], card)
@@ -142,14 +157,19 @@ def _read_data(folders: Sequence[Path], held_out: Sequence[str], settings: Train
 def _save_snapshot(
     output: Path, name: str, epoch: int, checkpoints: Path, networks: dict[str, VNet], card: dict[str, Any]
 ) -> None:
-    path = _snapshot(checkpoints, epoch)
-    if not path.is_file():
-        raise LIPCARError(f"The prior of epoch {epoch} was not kept: training had passed it. Train anew for it.")
     early = copy.deepcopy(networks["prior"])
-    early.load_state_dict(load_file(path))
+    early.load_state_dict(_read_snapshot(_snapshot(checkpoints, epoch), early))
     note = {**card, "description": f"{card['description']} The prior as it was after {epoch} epochs."}
     label = snapshot_name(epoch)
     save_model(output / label, f"{name}-{label}", early, networks["forward_operator"], note)
+
+
+def _read_snapshot(path: Path, network: VNet) -> Weights:
+    if not path.is_file():
+        raise LIPCARError(f"The prior '{path}' was not kept: training had passed its epoch. Train anew for it.")
+    shapes = shapes_of(network)
+    with explained(path):
+        return unpack(read_weights_file(path, numbers_in(shapes)), shapes)
 
 
 def _snapshot(checkpoints: Path, epoch: int) -> Path:

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import LIPCARError
-from ..imaging import common_acquisition, new_folder, series_files, write_files
+from ..imaging import common_acquisition, series_files, write_files
 from ..physics import Acquisition
 from .geometry import image_of
 from .mrml import provenance_of, related
@@ -39,8 +39,7 @@ def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[
     header = None if source is None else _file_of(source, dicom_file) or dicom_header(source)
     image = image_of(output, output.GetName())
     first = int(provenance["slices"].split("-")[0])
-    with new_folder(folder):
-        write_files(series_files(folder, image, int(provenance["slice_axis"]), provenance, header, first))
+    write_files(series_files(folder, image, int(provenance["slice_axis"]), provenance, header, first), fresh=folder)
     return folder
 
 

@@ -39,12 +39,7 @@ def run_experiment(
     Args:
         folders: of the subjects.
         output: created if missing; None writes nothing.
-
-    Raises:
-        LIPCARError: the output folder cannot be made.
     """
-    if output is not None:
-        _make_folders(output)
     kept = 0
     for folder, other in zip(folders, [*folders[1:], *folders[:1]], strict=True):
         record = None if output is None else output / "subjects" / f"{folder.name}.json"
@@ -102,11 +97,3 @@ def _dose_fraction(experiment: Experiment, folder: Path) -> float | None:
         return experiment.dose_fraction
     fraction = (read_parameters(folder) or {}).get("dose_fraction")
     return None if fraction is None else float(fraction)
-
-
-def _make_folders(output: Path) -> None:
-    try:
-        (output / "subjects").mkdir(parents=True, exist_ok=True)
-        (output / "examples").mkdir(exist_ok=True)
-    except OSError as error:
-        raise LIPCARError(f"The folder '{output}' cannot be made: {error.strerror}. Choose another one.") from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import LIPCARError
 from ..imaging import Examination, move
+from ..json_file import complaints, number
 from ..learning import Subject
 
 LEVELS: dict[str, tuple[float, ...]] = {
@@ -19,6 +20,15 @@ LEVELS: dict[str, tuple[float, ...]] = {
     "scanner": (0.0, 0.25, 0.5, 0.75, 1.0),
     "stranger": (0.0, 1.0),
 }
+RANGES = {
+    "noise": number(0, 10),
+    "shift": number(-1000, 1000),
+    "gain": number(0, 1000, above=True),
+    "dose": number(0, 100, above=True),
+    "scanner": number(0, 1),
+    "stranger": number(0, 1),
+}
+"""What a level may be."""
 WORDS = {
     "noise": "noise added to both images (standard deviation, model scale)",
     "shift": "shift of the pre-dose image (pixels along both axes)",
@@ -32,6 +42,9 @@ WORDS = {
 @dataclass(frozen=True)
 class Disturbance:
     """One thing that goes wrong, by some amount.
+
+    Raises:
+        LIPCARError: an unknown kind, or a level that is not within RANGES.
 
     Attributes:
         kind: of LEVELS.
@@ -52,6 +65,8 @@ class Disturbance:
     def __post_init__(self) -> None:
         if self.kind not in LEVELS:
             raise LIPCARError(f"Unknown disturbance '{self.kind}'; expected some of: {', '.join(LEVELS)}.")
+        for complaint in complaints({self.kind: self.level}, {self.kind: RANGES[self.kind]}):
+            raise LIPCARError(f"The level of a disturbance is {complaint}.")
 
     def apply(self, subject: Subject, stranger: Callable[[], Subject], match_predose: bool = True) -> Subject:
         """The same subject, disturbed, and checked and matched anew as any examination is.

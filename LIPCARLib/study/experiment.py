@@ -13,7 +13,9 @@ import numpy as np
 from .. import __version__
 from ..errors import LIPCARError
 from ..imaging import Examination
-from ..inverse import ALPHA, AUTO, Model, Progress, reconstruct
+from ..inverse import ALPHA, AUTO, Model, Progress, check_alpha, choose_device, reconstruct
+from ..inverse.reconstruction import SOLVERS
+from ..json_file import Field, complaints, integer, number
 from ..learning import Subject
 from .disturbances import Disturbance
 
@@ -28,6 +30,14 @@ METHODS = {
     "tv": "the same with plain total variation",
 }
 """What can be compared. The last four are computed with every model."""
+SOLVED = frozenset({"lip-car", "tv"})
+"""Methods that have an alpha."""
+_OPTIONS = {
+    "dose_fraction": number(0, 1, above=True),
+    "solver": Field(f"one of: {', '.join(SOLVERS)}", lambda value: value in SOLVERS),
+    "iterations": integer(1, 100_000),
+}
+"""What they may be where they are given."""
 
 Images = dict[str, np.ndarray]
 """(S, H, W) by method, in intensity units."""
@@ -49,7 +59,7 @@ class Experiment:
             parameters tell it: a scanner writes that into every header, the dose fraction into none.
 
     Raises:
-        LIPCARError: an unknown method.
+        LIPCARError: an option that no subject could be evaluated with; two models that tables could not tell apart.
     """
 
     models: tuple[Model, ...]
@@ -67,6 +77,19 @@ class Experiment:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
             raise LIPCARError(f"Unknown method '{unknown[0]}'; expected some of: {', '.join(METHODS)}.")
+        given = {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
+        for complaint in complaints(given, {name: _OPTIONS[name] for name in given}):
+            raise LIPCARError(f"An option of the experiment is {complaint}.")
+        for alpha in self.alphas:
+            check_alpha(alpha)
+        if self.solves_auto and self.solver != "proximal":
+            raise LIPCARError(
+                f"The solver '{self.solver}' takes a number for alpha (the paper's is {ALPHA}), not '{AUTO}'."
+            )
+        choose_device(self.device)
+        labels = [self.label(model) for model in self.models]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise LIPCARError(f"Two models would both be called '{twice[0]}' in every table. Give one, or rename one.")
 
     @cached_property
     def digest(self) -> str:
@@ -84,6 +107,11 @@ class Experiment:
             "tell_acquisition": self.tell_acquisition,
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def solves_auto(self) -> bool:
+        """Whether anything is computed with alpha "auto"."""
+        return AUTO in self.alphas and not SOLVED.isdisjoint(self.methods)
 
     @property
     def baseline(self) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.imaging import Examination, Grid, new_folder, read_image, series_file, series_files, write_files
+from LIPCARLib.imaging import Examination, Grid, read_image, series_file, series_files, write_files
 from LIPCARLib.imaging.writing_dicom import LARGEST
 
 pydicom = pytest.importorskip("pydicom")
@@ -32,9 +32,8 @@ def oblique(shape: tuple[int, ...] = (4, 5, 6)) -> sitk.Image:
 def export(folder: Path, examination: Examination, header: Path | None = None) -> int:
     image = examination.to_image(examination.lowdose)
     first = examination.first_slice + 1
-    with new_folder(folder):
-        files = series_files(folder, image, examination.slice_axis, PROVENANCE, header, first)
-        write_files(files)
+    files = series_files(folder, image, examination.slice_axis, PROVENANCE, header, first)
+    write_files(files, fresh=folder)
     return len(files)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,26 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging.intensity import SCALE_RULE
 from LIPCARLib.inverse import manifest as manifest_module
-from LIPCARLib.inverse.manifest import MANIFEST, default_model, list_models, read_manifest, write_manifest
-from LIPCARLib.inverse.model import load_model, save_model, verify_model
+from LIPCARLib.inverse.manifest import (
+    KINDS,
+    MANIFEST,
+    default_model,
+    find_model,
+    list_models,
+    read_manifest,
+    write_manifest,
+)
+from LIPCARLib.inverse.manifest_table import CLASSES
+from LIPCARLib.inverse.model import NETWORKS, load_model, save_model, verify_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.networks import VNet
+from LIPCARLib.resources import RESOURCES
 
 MakeNetwork = Callable[..., VNet]
 WEIGHTS = ("prior.safetensors", "forward_operator.safetensors")
@@ -162,20 +174,116 @@ def test_weights_of_another_format_are_refused_even_with_a_fitting_hash(content:
         load_model(folder)
 
 
+def with_weights(folder: Path, role: str, change: Callable[[dict[str, Tensor]], object], **metadata: str) -> None:
+    """The same model with other weights in a role, and the hash that they have."""
+    path = folder / f"{role}.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    data = save(tensors, metadata or None)
+    path.write_bytes(data)
+    alter(folder, lambda m: m["files"][role].update(sha256=hashlib.sha256(data).hexdigest()))
+
+
 @pytest.mark.parametrize(
-    "architecture",
+    ("change", "reason"),
     [
-        {"class": "VNet", "in_channels": 1},
-        {"class": "VNet", "in_channels": "2"},
-        {"class": "VNet", "in_channels": -1},
-        {"class": "VNet"},
-        {"class": "VNet", "in_channels": 2, "width": 12},
+        (
+            lambda t: t["stem.weight"].view(-1).__setitem__(3, torch.nan),
+            r"'stem\.weight' has values that are no finite",
+        ),
+        (lambda t: t["head.bias"].fill_(torch.inf), r"'head\.bias' has values that are no finite"),
+        (lambda t: t.pop("head.bias"), r"it has no 'head\.bias'"),
+        (lambda t: t.update(more=torch.zeros(1)), "it has 'more', which is not expected"),
+        (lambda t: t.update({"head.bias": torch.zeros(2)}), r"'head\.bias' is F32 \[2\], expected is F16 or F32 \[1\]"),
+        (
+            lambda t: t.update({"head.bias": torch.zeros(1).long()}),
+            r"'head\.bias' is I64 \[1\], expected is F16 or F32",
+        ),
+        (lambda t: t.update({"head.bias": torch.zeros(1).double()}), r"'head\.bias' is F64"),
+        (lambda t: t.clear(), "it has no 'stem"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(architecture: dict[str, Any], folder: Path) -> None:
-    alter(folder, lambda m: m["architecture"].update(prior=architecture))
-    with pytest.raises(LIPCARError, match="do not fit their architecture"):
+def test_weights_that_do_not_fit_are_refused_even_with_a_fitting_hash(
+    change: Callable[[dict[str, Tensor]], object], reason: str, folder: Path
+) -> None:
+    with_weights(folder, "prior", change)
+    with pytest.raises(LIPCARError, match=rf"prior\.safetensors do not fit their architecture .*{reason}"):
         load_model(folder)
+
+
+def test_weights_of_a_network_with_other_inputs_are_refused(folder: Path, lowdose_model_folder: Path) -> None:
+    shutil.copy(lowdose_model_folder / WEIGHTS[0], folder / WEIGHTS[0])
+    digest = hashlib.sha256((folder / WEIGHTS[0]).read_bytes()).hexdigest()
+    alter(folder, lambda m: m["files"]["prior"].update(sha256=digest))
+    with pytest.raises(LIPCARError, match=r"'stem\.weight' is F16 \[12, 1, 1, 1\], expected .* \[12, 2, 1, 1\]"):
+        load_model(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
+def test_weights_that_never_end_are_not_read(folder: Path) -> None:
+    path = folder / WEIGHTS[0]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(LIPCARError, match=r"prior\.safetensors cannot be read: it is no regular file"):
+        load_model(folder)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(LIPCARError, match=r"prior\.safetensors cannot be read: it is no regular file"):
+        load_model(folder)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**36)  # a hole: it takes no space
+    with pytest.raises(LIPCARError, match=r"prior\.safetensors cannot be read: it has more than"):
+        load_model(folder)
+
+
+def test_every_class_with_weights_can_be_built() -> None:
+    assert NETWORKS.keys() == {name for name, known in CLASSES.items() if known.has_weights}
+    assert {name for pair in KINDS for name in pair} == CLASSES.keys()
+
+
+# Exchanged
+
+
+def exchange(folder: Path, how: str) -> None:
+    """Prior and forward operator: their entries in the manifest, their names there, or their files with the hashes."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    one, other = files["prior"], files["forward_operator"]
+    if how == "files":
+        for name, source in zip(WEIGHTS, reversed([(folder / name).read_bytes() for name in WEIGHTS]), strict=True):
+            (folder / name).write_bytes(source)
+        one["sha256"], other["sha256"] = other["sha256"], one["sha256"]
+    elif how == "renamed":
+        for role, entry in (("a", one), ("b", other)):
+            (folder / entry["path"]).rename(folder / f"{role}.safetensors")
+            entry["path"] = f"{role}.safetensors"
+        one, other = other, one
+    else:
+        one, other = other, one
+    alter(folder, lambda m: m.update(files={"prior": one, "forward_operator": other}))
+
+
+@pytest.mark.parametrize("how", ["entries", "files", "renamed"])
+@pytest.mark.parametrize("shipped", [False, True])
+def test_exchanged_networks_are_refused(how: str, shipped: bool, folder: Path, tmp_path: Path) -> None:
+    if shipped:  # these name no role themselves
+        folder = Path(shutil.copytree(RESOURCES / "Models" / "vnet-predose", tmp_path / "mine"))
+    assert load_model(folder)
+    exchange(folder, how)
+    with pytest.raises(LIPCARError, match="exchanged"):
+        load_model(folder)
+
+
+def test_one_network_cannot_play_both_roles(folder: Path) -> None:
+    for role in ("prior", "forward_operator"):
+        with_weights(folder, role, lambda t: t.update({key: torch.zeros_like(value) for key, value in t.items()}))
+    with pytest.raises(LIPCARError, match="the same weights in two roles"):
+        load_model(folder)
+
+
+def test_weights_without_a_role_are_taken_as_the_manifest_names_them(folder: Path) -> None:
+    with_weights(folder, "prior", lambda t: None)
+    assert load_model(folder)
 
 
 @pytest.mark.parametrize("architecture", [{}, {"class": "UNet", "in_channels": 2}, {"in_channels": 2}])
@@ -195,16 +303,18 @@ def test_other_schema_is_refused(version: object, folder: Path) -> None:
         load_model(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 1,}', "\ufeff{}"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema_version": 1,}', "[" * 100_000, '{"schema_version": ' + "1" * 10_000 + "}"]
+)
 def test_malformed_manifest_is_refused(text: str, folder: Path) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
-    with pytest.raises(LIPCARError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(LIPCARError, match=r"manifest\.json' cannot be read"):
         load_model(folder)
 
 
 def test_manifest_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / MANIFEST).write_bytes(b"\xff\xfe{}")
-    with pytest.raises(LIPCARError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(LIPCARError, match=r"manifest\.json' cannot be read"):
         load_model(folder)
 
 
@@ -213,6 +323,48 @@ def test_manifest_of_another_kind_is_refused(text: str, folder: Path) -> None:
     (folder / MANIFEST).write_text(text)
     with pytest.raises(LIPCARError, match="schema version None"):
         load_model(folder)
+
+
+def put(manifest: dict[str, Any], key: str, value: object) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        manifest = manifest.setdefault(name, {})
+    manifest[last] = value
+
+
+WRONG = [
+    ("name", ""),
+    ("name", "x" * 10_000),
+    ("uses_predose", "yes"),
+    ("uses_predose", 1),
+    ("uses_predose", False),
+    ("architecture.prior.in_channels", 10**8),
+    ("architecture.prior.in_channels", True),
+    ("architecture.prior.in_channels", 2.0),
+    ("architecture.prior.in_channels", "2"),
+    ("architecture.prior.in_channels", -1),
+    ("architecture.prior.residual", "no"),
+    ("architecture.prior.width", 12),
+    ("architecture.prior", {"class": "VNet"}),
+    ("files.prior", ["prior.safetensors"]),
+    ("files.prior.path", "prior\0.safetensors"),
+    ("files.prior.path", "prior.pt"),
+    ("files.prior.sha256", "0" * 63),
+    ("files.another", {}),
+    ("description", ["a"]),
+    ("licence", 5),
+    ("training", [1]),
+    ("training.held_out_subjects", "all"),
+    ("training.held_out_subjects", [1]),
+    ("training.training_subjects", {}),
+    ("training.clean_images_used_for_forward_operator", "yes"),
+    ("metrics", 0.7),
+    ("metrics", {"subjects": ["a"]}),
+    ("metrics", {"subjects": 3, "slices": 1, "means_over_slices": {"a": {"ssim": 1.0, "body_rmse": 0.0}}}),
+    ("metrics", {"subjects": [], "slices": 1, "means_over_slices": {"a": {"ssim": "high", "body_rmse": 0.0}}}),
+    ("metrics", {"subjects": [], "slices": 1, "means_over_slices": {"a": {"ssim": 0.5}}}),
+]
+"""What no key of a manifest may hold."""
 
 
 @pytest.mark.parametrize(
@@ -230,6 +382,7 @@ def test_manifest_of_another_kind_is_refused(text: str, folder: Path) -> None:
         lambda m: m.update(name=7),
         lambda m: m["files"]["prior"].update(path=None),
         lambda m: m["architecture"].update(prior="VNet"),
+        *(lambda m, key=key, value=value: put(m, key, value) for key, value in WRONG),
     ],
 )
 def test_incomplete_manifest_is_refused(change: Callable[[dict[str, Any]], object], folder: Path) -> None:
@@ -252,7 +405,9 @@ def test_files_outside_the_folder_are_not_read(escape: str, folder: Path, tmp_pa
     (folder / "sub").mkdir()
     (folder / "sub" / "prior.safetensors").write_bytes(data)
     alter(folder, lambda m: m["files"]["prior"].update(path=escape))
-    with pytest.raises(LIPCARError, match="outside the model's folder|cannot be read"):
+    with pytest.raises(
+        LIPCARError, match=r"'files\.prior\.path' is .*, expected is the name of a file in the model's folder"
+    ):
         load_model(folder)
 
 
@@ -262,6 +417,19 @@ def test_networks_of_different_inputs_are_no_pair(tmp_path: Path, make_network: 
 
 
 # Names
+
+
+def test_a_shipped_name_means_the_shipped_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies in the working folder: a folder is told by a separator, or as a path."""
+    mine = folder.rename(tmp_path / "vnet-predose")
+    monkeypatch.chdir(tmp_path)
+    assert find_model("vnet-predose") == RESOURCES / "Models" / "vnet-predose"
+    for name in ("./vnet-predose", Path("vnet-predose"), str(mine)):
+        assert find_model(name).resolve() == mine.resolve()
+    monkeypatch.chdir(mine)
+    for name in ("", "a\0b", "x" * 5000):
+        with pytest.raises(LIPCARError, match="No model"):
+            find_model(name)
 
 
 def test_shipped_models_are_found_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from hypothesis import given
@@ -47,12 +48,32 @@ def test_optional_images_may_be_missing(cohort: Path, tmp_path: Path) -> None:
     assert subject.clean_highdose is not None
 
 
-def test_folders_without_both_doses_are_no_subjects(cohort: Path, tmp_path: Path) -> None:
+def test_what_a_subject_lacks_is_named(cohort: Path, tmp_path: Path) -> None:
+    """A subject that was left out without a word would be missed in no table."""
     root = Path(shutil.copytree(cohort, tmp_path / "c"))
     (root / "subject-000" / "highdose.nrrd").unlink()
     (root / "subject-002" / "lowdose.nrrd").unlink()
+    (root / "notes").mkdir()
     (root / "notes.txt").write_text("not a subject")
-    assert [f.name for f in subject_folders(root)] == ["subject-001"]
+    folders = subject_folders(root)
+    assert [f.name for f in folders] == ["subject-000", "subject-001", "subject-002"]
+    for folder, name in ((folders[0], "highdose"), (folders[2], "lowdose")):
+        with pytest.raises(LIPCARError, match=rf"The subject '.*{folder.name}' has no {name}\.nrrd"):
+            read_subject(folder)
+
+
+@pytest.mark.parametrize(("role", "value"), [("clean_highdose", np.nan), ("clean_lowdose", np.inf), ("labels", -1)])
+def test_values_that_cannot_be_are_refused(role: str, value: float, cohort: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(cohort / "subject-000", tmp_path / "one"))
+    path = folder / f"{role}.nrrd"
+    image = sitk.ReadImage(str(path))
+    values = sitk.GetArrayFromImage(image).astype(np.float32)
+    values[0, 3, 4] = value
+    spoiled = sitk.GetImageFromArray(values)
+    spoiled.CopyInformation(image)
+    sitk.WriteImage(spoiled, str(path))
+    with pytest.raises(LIPCARError, match=rf"one/{role}\.nrrd' has values that are no numbers from"):
+        read_subject(folder)
 
 
 def test_unusable_cohorts_are_explained(tmp_path: Path) -> None:
@@ -62,12 +83,13 @@ def test_unusable_cohorts_are_explained(tmp_path: Path) -> None:
         subject_folders(tmp_path)
 
 
-def test_labels_on_another_grid_are_refused(cohort: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["highdose", "clean_lowdose", "labels"])
+def test_what_lies_on_another_grid_is_refused(role: str, cohort: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(cohort, tmp_path / "c"))
-    path = root / "subject-000" / "labels.nrrd"
+    path = root / "subject-000" / f"{role}.nrrd"
     image = sitk.ReadImage(str(path))
     sitk.WriteImage(image[:-4], str(path))
-    with pytest.raises(LIPCARError, match=r"labels\.nrrd does not lie on the grid"):
+    with pytest.raises(LIPCARError, match=rf"subject-000/{role}\.nrrd does not lie on the grid"):
         read_subject(path.parent)
 
 
@@ -80,14 +102,42 @@ def test_the_truth_is_the_noise_free_image_where_there_is_one(cohort: Path, tmp_
     assert subject.truth is subject.highdose is subject.examination.highdose
 
 
-def test_parameters_that_are_missing_or_damaged_are_none(cohort: Path, tmp_path: Path) -> None:
+def test_a_subject_without_parameters_was_not_simulated(cohort: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(cohort / "subject-000", tmp_path / "one"))
-    assert 0 < read_parameters(folder)["dose_fraction"] < 1
-    (folder / "parameters.json").write_text("{", encoding="utf-8")
-    assert read_parameters(folder) is None
-    assert describe_cohort([folder]) == {"subjects": 1}
+    parameters = read_parameters(folder)
+    assert parameters is not None and 0 < parameters["dose_fraction"] < 1
     (folder / "parameters.json").unlink()
     assert read_parameters(folder) is None
+    assert describe_cohort([folder]) == {"subjects": 1}
+    (folder / "parameters.json").write_text('{"noise": 0.1}', encoding="utf-8")  # of another simulator
+    assert read_subject(folder).examination.acquisition is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "null",
+        '{"dose_fraction": "a fifth"}',
+        '{"dose_fraction": 0}',
+        '{"dose_fraction": NaN}',
+        '{"dose_fraction": true}',
+        '{"sequence": "spin echo"}',
+        '{"sequence": {"name": 3}}',
+        '{"sequence": {"name": "spin echo", "tr": "short"}}',
+        '{"sequence": {"name": "spin echo", "tr": -1.0}}',
+        '{"anatomy": ["rat"]}',
+        '{"field": null}',
+        "[" * 100_000,
+    ],
+)
+def test_damaged_parameters_are_refused(text: str, cohort: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(cohort / "subject-000", tmp_path / "one"))
+    (folder / "parameters.json").write_text(text, encoding="utf-8")
+    for reader in (read_subject, read_parameters):
+        with pytest.raises(LIPCARError, match=r"The file '.*one/parameters\.json' .* Restore it, or remove it"):
+            reader(folder)
 
 
 def test_the_acquisition_is_what_a_header_would_tell(cohort: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import VNet
 from LIPCARLib.learning import TrainingSettings, read_subject, subject_folders
 from LIPCARLib.learning.crops import TrainingData, subject_tensors
@@ -93,6 +94,21 @@ def test_a_nan_is_null_in_the_history(make: MakeTrainer, tmp_path: Path) -> None
     for _ in range(2):
         trainer.run_epoch()
     assert trainer.history[0]["loss"] is not None and trainer.history[1]["loss"] is None
+
+
+class NaNInTheFirstEpoch(Spied):
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return super().loss(prediction, target) * float("nan")
+
+
+def test_a_training_that_has_no_best_score_yet_can_be_resumed(make: MakeTrainer, tmp_path: Path) -> None:
+    path = tmp_path / "prior.safetensors"
+    make(NaNInTheFirstEpoch, path).run_epoch()
+    resumed = make(Spied, path)
+    assert resumed.epoch == 1 and resumed.best_score == -np.inf and resumed.slowdown == 0.5
+    resumed.role = "forward_operator"
+    with pytest.raises(LIPCARError, match="'role' is 'prior', expected is 'forward_operator'"):
+        resumed._load()
 
 
 def test_a_head_that_gives_zeros_is_turned_over() -> None:

@@ -47,3 +47,19 @@ def test_disturbances_are_what_they_say(folders: list[Path]) -> None:
     assert lost < 0.2  # half the resolution; what became negative was cut off
     with pytest.raises(LIPCARError, match=r"'rain'; expected some of: noise"):
         Disturbance("rain", 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("noise", -1.0),
+        ("noise", float("nan")),
+        ("shift", float("inf")),
+        ("gain", 0.0),
+        ("dose", -1.0),
+        ("scanner", 2.0),
+    ],
+)
+def test_a_level_that_cannot_be_is_refused(kind: str, level: float) -> None:
+    with pytest.raises(LIPCARError, match=f"The level of a disturbance is malformed: '{kind}' is"):
+        Disturbance(kind, level)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +50,32 @@ def test_an_experiment_compares_what_was_asked_for(
         "NN-PL2H",
         *(f"{name}-PL2H {alpha}" for name in ("LIP-CAR", "TV") for alpha in ("0.006", "0.06")),
     ]
-    few = run(Experiment((model, model), ("nn", "lowdose"), device="cpu"), folders[:1])
+    other = copy.copy(model)
+    other.name = "other"
+    few = run(Experiment((model, other), ("nn", "lowdose"), device="cpu"), folders[:1])
     names = {row.method for row in few[0].scores}
-    assert names == {"low-dose", f"NN-PL2H {model.name}"}
+    assert names == {"low-dose", f"NN-PL2H {model.name}", "NN-PL2H other"}
+    with pytest.raises(LIPCARError, match=f"Two models would both be called 'NN-PL2H {model.name}'"):
+        Experiment((model, model), ("nn", "lowdose"), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"dose_fraction": 0.0}, "'dose_fraction' is 0.0, expected is a number above 0, at most 1"),
+        ({"dose_fraction": float("nan")}, "'dose_fraction' is nan"),
+        ({"dose_fraction": 20.0}, "'dose_fraction' is 20.0"),
+        ({"solver": "newton"}, "'solver' is 'newton', expected is one of: "),
+        ({"iterations": 0}, "'iterations' is 0"),
+        ({"alphas": (0.006, "much")}, "alpha is much"),
+        ({"alphas": (float("inf"),)}, "alpha is inf"),
+        ({"solver": "adam"}, "takes a number for alpha"),
+        ({"device": "abacus"}, "'abacus' cannot be used here"),
+    ],
+)
+def test_options_are_checked_before_any_subject(options: dict[str, Any], reason: str, model: Model) -> None:
+    with pytest.raises(LIPCARError, match=reason):
+        Experiment((model,), **{"device": "cpu", **options})
 
 
 def test_an_unknown_method_is_explained(model: Model) -> None:
