@@ -352,9 +352,9 @@ def _check_empty(folder: Path) -> None:
     with explained(folder):
         if folder.is_dir():
             if any(not name.startswith(HIDDEN) for name in os.listdir(folder)):
-                raise LIPCARError(f"'{folder}' is not empty; a new or empty folder is expected for the DICOM series.")
+                raise LIPCARError(f"'{folder}' is not empty; a new or empty folder is expected.")
         elif os.path.lexists(folder):
-            raise LIPCARError(f"'{folder}' is a file; a new or empty folder is expected for the DICOM series.")
+            raise LIPCARError(f"'{folder}' is a file; a new or empty folder is expected.")
 
 
 def _unit(path: Path) -> Path:
