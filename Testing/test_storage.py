@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from LIPCARLib import storage
+from LIPCARLib import locks, storage
 from LIPCARLib.errors import LIPCARError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are killed in forked children")
@@ -255,7 +255,7 @@ def test_who_waits_too_long_is_told(root: Path, monkeypatch: pytest.MonkeyPatch)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        with storage.claimed(root / "a"), storage._locked(root / "a" / storage.LOCK, 0.0):
+        with storage.claimed(root / "a"), locks.locked(root / "a" / storage.LOCK, 0.0):
             os.write(write, b".")
             time.sleep(60)
     os.read(read, 1)
@@ -371,7 +371,7 @@ def test_without_hard_links_and_without_locks(root: Path, monkeypatch: pytest.Mo
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "link", unable)
-    monkeypatch.setattr(storage.fcntl, "lockf", unable)
+    monkeypatch.setattr(locks.fcntl, "lockf", unable)
     storage.write(new_files(root))
     assert state(root) == "new"
 
