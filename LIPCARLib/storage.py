@@ -11,26 +11,16 @@ import errno
 import json
 import os
 import shutil
-import signal
-import socket
 import stat
-import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from .errors import LIPCARError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from .locks import Signals, explained, locked
 
 Content = bytes | Callable[[Path], None] | None
 """Of a file: its bytes, what writes and checks them at the path that it is given, or None for no such file."""
@@ -44,15 +34,6 @@ HIDDEN = ".lipcar"
 JOURNAL = "journal.json"
 PATIENCE = 60.0
 """Seconds to wait for another run's files: writing is the shortest part of a run."""
-_ADVICE = {
-    errno.ENOSPC: "Free some space, or choose another place.",
-    errno.EDQUOT: "Free some space, or choose another place.",
-    errno.EFBIG: "It is larger than the limit for a file here (ulimit, quota, file system): choose another place.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-    errno.ENOENT: "Create the folder, or choose another one.",
-}
-_UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-"""Of file systems that know no locks: there, two runs at once are not kept apart."""
 _wrote = threading.Event()
 
 
@@ -83,7 +64,7 @@ def write(files: Mapping[Path, Content], fresh: Path | None = None) -> None:
         _check_empty(fresh)
     for path in targets:
         _check_target(path)
-    with _Signals() as signals, _held(targets, signals):
+    with Signals() as signals, _held(targets, signals):
         if fresh is not None:
             _check_empty(fresh)  # nobody was quicker
         stages: dict[Path, Path] = {}
@@ -149,7 +130,7 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
         made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(folder / CLAIM, patience=0.0):
+        with locked(folder / CLAIM, patience=0.0):
             for depth in ("", "*/", "*/*/"):
                 for place in {one.parent for one in folder.glob(f"{depth}{HIDDEN}*")}:
                     settle(place)
@@ -158,16 +139,6 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
         for one in made:
             with suppress(OSError):
                 one.rmdir()  # where nothing came of it
-
-
-@contextmanager
-def explained(path: Path, action: str = "written") -> Iterator[None]:
-    """Turn what the system raises into one sentence about the file."""
-    try:
-        yield
-    except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "Choose another place, or mend what is in the way.")
-        raise LIPCARError(f"'{path}' cannot be {action}: {error.strerror or error}. {advice}") from error
 
 
 def put(path: Path, data: bytes) -> None:
@@ -218,7 +189,7 @@ class _Place:
         return self.stage / f"{self.index}.old"
 
 
-def _prepare(targets: Mapping[Path, Content], stages: dict[Path, Path], signals: _Signals) -> list[_Place]:
+def _prepare(targets: Mapping[Path, Content], stages: dict[Path, Path], signals: Signals) -> list[_Place]:
     """Write everything into stages, one beside each target, which are noted in `stages` by folder."""
     places: dict[Path, _Place] = {}
     for path, content in targets.items():
@@ -239,7 +210,7 @@ def _prepare(targets: Mapping[Path, Content], stages: dict[Path, Path], signals:
     return list(places.values())
 
 
-def _put_in_place(places: list[_Place], signals: _Signals) -> None:
+def _put_in_place(places: list[_Place], signals: Signals) -> None:
     """The switch: one move, or several under a journal. After an error or a signal, all is as it was."""
     signals.check()
     journal = places[0].stage / JOURNAL if len(places) > 1 else None
@@ -352,9 +323,9 @@ def _check_empty(folder: Path) -> None:
     with explained(folder):
         if folder.is_dir():
             if any(not name.startswith(HIDDEN) for name in os.listdir(folder)):
-                raise LIPCARError(f"'{folder}' is not empty; a new or empty folder is expected for the DICOM series.")
+                raise LIPCARError(f"'{folder}' is not empty; a new or empty folder is expected.")
         elif os.path.lexists(folder):
-            raise LIPCARError(f"'{folder}' is a file; a new or empty folder is expected for the DICOM series.")
+            raise LIPCARError(f"'{folder}' is a file; a new or empty folder is expected.")
 
 
 def _unit(path: Path) -> Path:
@@ -363,18 +334,18 @@ def _unit(path: Path) -> Path:
 
 
 def _settle(folder: Path) -> None:
-    with _Signals() as signals, _held([folder / LOCK], signals):
+    with Signals() as signals, _held([folder / LOCK], signals):
         pass
 
 
 @contextmanager
-def _held(paths: Iterable[Path], signals: _Signals) -> Iterator[None]:
+def _held(paths: Iterable[Path], signals: Signals) -> Iterator[None]:
     """Hold the locks of all folders that it takes to write to paths; nothing of dead runs is in them then."""
     while True:
         wanted = _folders(paths)
         with ExitStack() as locks:
             for folder in sorted(wanted):
-                locks.enter_context(_locked(folder / LOCK, PATIENCE, signals))
+                locks.enter_context(locked(folder / LOCK, PATIENCE, signals))
             if _folders(paths) <= wanted:
                 for folder in wanted:
                     _recover(folder)
@@ -391,100 +362,6 @@ def _folders(paths: Iterable[Path]) -> set[Path]:
     return folders | {folder for folder in named if folder.is_dir()}
 
 
-@contextmanager
-def _locked(path: Path, patience: float, signals: _Signals | None = None) -> Iterator[None]:
-    """Hold a file's lock, which the system takes from a process that dies; the file is there as long.
-
-    Raises:
-        LIPCARError: another run holds it for longer than `patience` seconds, or the file cannot be made.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        with explained(path.parent):
-            descriptor = _try_lock(path)
-        if descriptor is not None:
-            break
-        if time.monotonic() >= deadline:
-            raise LIPCARError(
-                f"Another run of LIPCAR writes into '{path.parent}'{_holder(path)}. Wait until it is done, or choose "
-                "another place."
-            )
-        if signals is not None:
-            signals.check()
-        time.sleep(0.02)
-    try:
-        yield
-    finally:
-        if sys.platform != "win32":  # there, an open file has to stay
-            with suppress(OSError):
-                path.unlink()  # who waits for it finds that it is another file now
-        os.close(descriptor)
-        if sys.platform == "win32":
-            with suppress(OSError):
-                path.unlink()
-
-
-def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others are to read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            with suppress(OSError):
-                path.chmod(0o666)  # of a group's folder, whoever comes next can lock it
-                os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
-            return descriptor
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno in _UNLOCKABLE:
-            return descriptor
-        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            os.close(descriptor)
-            raise
-    os.close(descriptor)
-    return None
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError):
-        return f" ({path.read_text(encoding='utf-8', errors='replace')})"
-    return ""
-
-
 def _flush_folder(folder: Path) -> None:
     with suppress(OSError):  # not every system can
         flush(folder)
-
-
-class _Signals:
-    """Holds back the signals that stop a process; they are raised again at the end."""
-
-    def __enter__(self) -> _Signals:
-        self._pending: int | None = None
-        self._previous: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-                number = getattr(signal, name, None)
-                if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
-                    self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._pending = number
-
-    def check(self) -> None:
-        """Stop here if a signal has come."""
-        if self._pending is not None:
-            raise KeyboardInterrupt
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        if self._pending is not None:
-            signal.raise_signal(self._pending)

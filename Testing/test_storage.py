@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from LIPCARLib import storage
+from LIPCARLib import locks, storage
 from LIPCARLib.errors import LIPCARError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are killed in forked children")
@@ -255,7 +255,7 @@ def test_who_waits_too_long_is_told(root: Path, monkeypatch: pytest.MonkeyPatch)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        with storage.claimed(root / "a"), storage._locked(root / "a" / storage.LOCK, 0.0):
+        with storage.claimed(root / "a"), locks.locked(root / "a" / storage.LOCK, 0.0):
             os.write(write, b".")
             time.sleep(60)
     os.read(read, 1)
@@ -371,7 +371,7 @@ def test_without_hard_links_and_without_locks(root: Path, monkeypatch: pytest.Mo
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "link", unable)
-    monkeypatch.setattr(storage.fcntl, "lockf", unable)
+    monkeypatch.setattr(locks.fcntl, "lockf", unable)
     storage.write(new_files(root))
     assert state(root) == "new"
 
@@ -395,3 +395,22 @@ def test_rights_are_those_of_any_new_file(root: Path) -> None:
     (root / "plain").touch()
     rights = stat.S_IMODE((root / "plain").stat().st_mode)
     assert {stat.S_IMODE(path.stat().st_mode) for path in found(root)} == {rights}
+
+
+def test_a_model_killed_while_it_is_saved_over_an_old_one(tmp_path: Path) -> None:
+    from LIPCARLib.inverse import AnchoredPrior, load_model, save_anchored_model
+
+    old, new = AnchoredPrior((4, 4), 1), AnchoredPrior((4, 8), 1)
+    save_anchored_model(tmp_path / "old", "mine", old, {})
+    digests = [load_model(tmp_path / "old").digest]
+    for number in range(0, 500, 2):
+        folder = tmp_path / str(number)
+        storage.shutil.copytree(tmp_path / "old", folder)
+        going = killed_at(number, partial(save_anchored_model, folder, "mine", new, {}))
+        digests.append(load_model(folder).digest)
+        assert not hidden(folder)
+        if not going:
+            break
+    assert number > 20
+    assert set(digests) == {digests[0], digests[-1]}
+    assert digests[0] != digests[-1]

@@ -37,15 +37,15 @@ def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | 
 
 
 def write_files(
-    outputs: Mapping[Path, sitk.Image | bytes],
+    outputs: Mapping[Path, sitk.Image | bytes | None],
     metadata: Mapping[str, str] | None = None,
     fresh: Path | None = None,
 ) -> None:
     """Write images and other files as `storage.write` does: all or none, whatever stops the run.
 
     Args:
-        outputs: for each path its image (.nrrd, .nii.gz, .nii, .mha; written compressed) or its bytes. Existing
-            files are replaced, missing folders made.
+        outputs: for each path its image (.nrrd, .nii.gz, .nii, .mha; written compressed) its bytes, or
+            None for no such file. Existing files are replaced, missing folders made.
         metadata: written into the header of each image where the format has room for it (NRRD, MetaImage). Keys
             are single words; line breaks in values become spaces.
         fresh: a folder among them that must be missing or empty.
@@ -55,7 +55,7 @@ def write_files(
     """
     contents: dict[Path, storage.Content] = {}
     for path, content in outputs.items():
-        if isinstance(content, bytes):
+        if content is None or isinstance(content, bytes):
             contents[path] = content
         else:
             _check_suffix(path)

@@ -12,8 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..imaging import write_files
+from ..locks import explained
 from ..simulation import Anatomy, simulate
-from ..storage import explained
 from .cohort import ROLES, SUFFIX
 
 

@@ -19,6 +19,8 @@ from .tables import Table, compare_all, csv_file, curve_rows, lesion_table, scor
 
 TEMPLATES = Path(__file__).with_name("templates")
 FORMATS = ("png", "pdf")
+OPTIONAL = ("lesions.csv", "examples.png", "examples.pdf")
+"""What not every experiment has."""
 
 
 def write_experiment(
@@ -73,7 +75,7 @@ def write_experiment(
         tables.append(about_lesions)
     pictures = {name: files[output / f"{name}.png"] for name in figures}
     files[output / "report.html"] = page(title, summary, pictures, tables).encode()
-    write_files(files)
+    write_files(dict.fromkeys(output / name for name in OPTIONAL) | files)  # nothing of an earlier experiment stays
     return list(files)
 
 

@@ -11,6 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.cli import run
+from LIPCARLib.cli.enhance import Outputs
+from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
 from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
 
@@ -214,3 +216,28 @@ def test_the_demo_writes_a_volume_a_report_and_a_picture(tmp_path: Path) -> None
         "report.json",
         "comparison.png",
     }
+
+
+def test_each_output_has_a_place_of_its_own(tmp_path: Path) -> None:
+    folder, image = tmp_path / "series", tmp_path / "out.nrrd"
+    folder.mkdir()
+    for outputs in (
+        Outputs(image, report=folder / "0001.dcm", dicom=folder),
+        Outputs(folder / "out.nrrd", dicom=folder),
+        Outputs(image, prior=folder / ".." / "out.nrrd"),
+        Outputs(image, dicom=image),
+        Outputs(image, dicom=image / "series"),
+    ):
+        with pytest.raises(LIPCARError, match="is named for two outputs, or lies in one"):
+            outputs.check([])
+
+
+def test_no_input_is_overwritten(tmp_path: Path) -> None:
+    lowdose, series = tmp_path / "low.nrrd", tmp_path / "series"
+    series.mkdir()
+    (series / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    for path in (lowdose, tmp_path / "low.json"):
+        path.write_bytes(b"{}")
+    for report in (lowdose, tmp_path / "low.json", series / "1.dcm"):
+        with pytest.raises(LIPCARError, match="is an input and would be overwritten"):
+            Outputs(tmp_path / "out.nrrd", report=report).check([lowdose, series])
