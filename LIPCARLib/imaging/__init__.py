@@ -1,11 +1,11 @@
 """Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
 
+from .dicom_files import series_file
 from .examination import Examination
 from .grid import AXES, Grid, resample
 from .headers import acquisition_of_keys, common_acquisition, read_acquisition, told_acquisition
 from .intensity import SCALE_RULE
 from .reading import read_image
-from .reading_dicom import series_file
 from .registration import move
 from .writing import check_output, check_place, write_files, write_image
 from .writing_dicom import check_series_folder, new_folder, series_files

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
+from .dicom_files import series_file
 from .files import AnyPath
-from .reading_dicom import series_file
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 """SOP class whose numbers stand in groups by frame, where SimpleITK does not look."""

@@ -11,24 +11,35 @@ import SimpleITK as sitk
 
 from ..errors import LIPCARError
 from .checks import check_kind
+from .dicom_files import is_dicom
 from .files import AnyPath, explained
-from .reading_dicom import read_series
+from .reading_dicom import read_dicom
 
 
-def read_image(path: AnyPath) -> sitk.Image:
-    """Read one image: a file SimpleITK reads (NRRD, NIfTI, MetaImage, ...) or a folder of one DICOM series.
+def read_image(path: AnyPath, notices: list[str] | None = None) -> sitk.Image:
+    """Read one image: a file SimpleITK reads (NRRD, NIfTI, MetaImage, ...), a DICOM file, a folder of one DICOM series.
+
+    Args:
+        path: of the file or folder.
+        notices: where sentences for the user are appended.
 
     Returns:
         A 2-D or 3-D float32 image, as the file has it, with its geometry; DICOM rescaling is applied.
 
     Raises:
-        LIPCARError: nothing there, not readable, cut short, not one real value per voxel, no DICOM series in
-            the folder or more than one, slices missing or doubled.
+        LIPCARError: nothing there, not readable, cut short, not one real value per voxel, or what `read_dicom` refuses.
     """
+    return read_with_padding(path, [] if notices is None else notices)[0]
+
+
+def read_with_padding(path: AnyPath, notices: list[str]) -> tuple[sitk.Image, sitk.Image | None]:
+    """The same, and where the image holds no measurement but what a scanner fills it up with: see `read_dicom`."""
     path = Path(path)
     if not path.exists():
         raise LIPCARError(f"'{path}' does not exist. Give a file or a folder that holds one DICOM series.")
-    return read_series(path) if path.is_dir() else _read_file(path)
+    with explained(path):
+        dicom = path.is_dir() or is_dicom(path)
+    return read_dicom(path, notices) if dicom else (_read_file(path), None)
 
 
 def _read_file(path: Path) -> sitk.Image:

@@ -1,106 +1,94 @@
-"""Reading DICOM: the series that a folder holds."""
+"""Reading DICOM: one series from a folder or a file, frame by frame, each in its place or refused in words."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import LIPCARError
-from .checks import check_kind
-from .files import AnyPath, explained
+from .dicom_files import explained_dicom, is_image, one_series, read_file, read_header
+from .dicom_frames import Frame, check_alike, frames_of, in_order
+from .dicom_pixels import padded, stored_range, stored_values
 from .grid import Grid
 
-SLICE_GAP_TOLERANCE = 0.05
-"""Largest deviation of a DICOM slice gap from the median one; scanners round the positions they write."""
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
-def read_series(folder: Path) -> sitk.Image:
-    """The one series in a folder, float32."""
-    with explained(folder):
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in series]
-    files = [names for names in files if names]
-    if not files:
-        raise LIPCARError(
-            f"The folder '{folder}' holds no DICOM images. Give the folder in which the files "
-            "of one series lie (folders inside it are not searched), or a single image file."
-        )
-    headers = [_header(Path(names[0])) for names in files]
-    if len(files) > 1:
-        listing = "\n".join(
-            f"  {len(names)} files: {_tag(header, '0008|103e') or 'no description'}, "
-            f"series UID {_tag(header, '0020|000e') or 'unknown'}"
-            for names, header in zip(files, headers, strict=True)
-        )
-        raise LIPCARError(
-            f"The folder '{folder}' holds {len(files)} DICOM series; one is "
-            f"expected:\n{listing}\n"
-            "Put the files of the one you want in a folder of their own."
-        )
-    check_kind(headers[0], f"The DICOM series in '{folder}'")
-    if len(files[0]) > 1:
-        _check_slices(folder, [Path(name) for name in files[0]])
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files[0])
-    reader.SetOutputPixelType(sitk.sitkFloat32)
-    with explained(folder):
-        image: sitk.Image = reader.Execute()
-    check_kind(image, f"The DICOM series in '{folder}'")
-    return image
+def read_dicom(path: Path, notices: list[str]) -> tuple[sitk.Image, sitk.Image | None]:
+    """Read a folder that holds one DICOM series, or one DICOM file of one or many frames.
 
+    Args:
+        path: of the folder or file.
+        notices: where sentences for the user are appended: what was left out, what looks incomplete.
 
-def series_file(path: AnyPath) -> Path | None:
-    """A file of the DICOM series that a folder holds, or the DICOM file itself; None for anything else.
+    Returns:
+        The image, 3-D float32, in the order of the positions along the slices' normal, each frame rescaled by its own
+        slope and intercept; and where the scanner wrote padding, which is 0 in the image, as uint8 1 on the same grid,
+        None where there is none.
 
     Raises:
-        OSError: nothing there, or no permission to read it.
+        LIPCARError: no DICOM series or more than one; an entry of the folder that cannot be read; more than one image
+            type, echo, time point and the like; slices missing, doubled, uneven or shifted; no or different pixel
+            spacing, size, orientation; a mosaic, color, phase or subtraction image; damaged or undecodable pixel data.
     """
-    path = Path(path)
     if path.is_dir():
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
-        return Path(names[0]) if names else None
-    with path.open("rb") as file:
-        return path if file.read(132)[128:] == b"DICM" else None
+        name, headers = f"The DICOM series in '{path}'", one_series(path, notices)
+    else:
+        name, headers = f"The DICOM file '{path}'", {path: read_header(path)}
+        if not is_image(headers[path], path):
+            raise LIPCARError(f"{name} holds no image. Choose the series of the acquired images.")
+    frames = [frame for file, header in headers.items() for frame in frames_of(file, header)]
+    check_alike(frames, name)
+    frames, gap = in_order(frames, name, notices)
+    first = frames[0]
+    normal = np.cross(first.rows, first.columns)
+    direction = np.stack([first.rows, first.columns, normal], axis=1).ravel().tolist()
+    size = (first.shape[1], first.shape[0], len(frames))
+    grid = Grid(size, (first.spacing[1], first.spacing[0], gap), tuple(first.position.tolist()), tuple(direction))
+    values, padding = _voxels(frames, headers, name, notices)
+    mask = None
+    if padding.any():
+        mask = sitk.GetImageFromArray(padding.astype(np.uint8))
+        mask.SetSpacing(grid.spacing)
+        mask.SetOrigin(grid.origin)
+        mask.SetDirection(grid.direction)
+    return grid.image(values), mask
 
 
-def _check_slices(folder: Path, files: list[Path]) -> None:
-    """Refuse doubled and missing slices: stacked as they are, they would make a volume of wrong geometry."""
-    headers = [_header(file) for file in files]
-    grids = [Grid(one.GetSize(), one.GetSpacing(), one.GetOrigin(), one.GetDirection()) for one in headers]
-    first = grids[0]
-    if not all(grid.size == first.size and np.allclose(grid.direction, first.direction, atol=1e-3) for grid in grids):
-        raise LIPCARError(
-            f"The DICOM slices in '{folder}' differ in size or orientation (a localizer?). "
-            "Put the files of one parallel stack in a folder of their own."
+def _voxels(
+    frames: Sequence[Frame], headers: Mapping[Path, Dataset], name: str, notices: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K, J, I) float32 intensities and where they are padding, boolean."""
+    values = np.zeros((len(frames), *frames[0].shape), np.float32)
+    padding = np.zeros(values.shape, bool)
+    places: defaultdict[Path, list[int]] = defaultdict(list)
+    for place, frame in enumerate(frames):
+        places[frame.file].append(place)
+    changed = 0
+    for file, mine in places.items():
+        header = read_file(file)
+        with explained_dicom(file):
+            stored = stored_values(file, header, notices)
+            is_padding = padded(stored, header)
+            if header.get("PhotometricInterpretation") == "MONOCHROME1":
+                lowest, highest = stored_range(header)
+                stored = lowest + highest - stored.astype(np.int64)
+        for place in mine:
+            frame = frames[place]
+            rescaled = stored[frame.index].astype(np.float64) * frame.slope + frame.intercept
+            padding[place] = is_padding[frame.index]
+            changed += int(np.count_nonzero(rescaled[padding[place]]))
+            with np.errstate(over="ignore"):  # what leaves float32 is found where contents are checked
+                values[place] = np.where(padding[place], 0, rescaled)
+    if changed:
+        notices.append(
+            f"{name} has padding of the scanner in {np.count_nonzero(padding)} of its {padding.size} voxels; it was "
+            "set to zero and is not part of the result."
         )
-    if first.dimension != 3:
-        return
-    normal = np.asarray(first.direction).reshape(3, 3)[:, 2]
-    gaps = np.diff(np.sort([float(np.dot(grid.origin, normal)) for grid in grids]))
-    typical = float(np.median(gaps))
-    doubled = int(np.count_nonzero(gaps < max(SLICE_GAP_TOLERANCE * typical, 1e-4)))
-    if doubled:
-        raise LIPCARError(
-            f"{doubled} of the {len(files)} DICOM slices in '{folder}' lie at the same place "
-            "as another one (several time points or echoes?). Put the files of the one you "
-            "want in a folder of their own."
-        )
-    if np.abs(gaps - typical).max() > SLICE_GAP_TOLERANCE * typical:
-        raise LIPCARError(
-            f"The DICOM slices in '{folder}' lie {gaps.min():.4g} to {gaps.max():.4g} mm "
-            "apart; even gaps are expected (is a file missing?). Export the series again."
-        )
-
-
-def _header(file: Path) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    with explained(file):
-        reader.ReadImageInformation()
-    return reader
-
-
-def _tag(header: sitk.ImageFileReader, key: str) -> str:
-    return str(header.GetMetaData(key)).strip() if header.HasMetaDataKey(key) else ""
+    return values, padding
