@@ -3,7 +3,7 @@
 from .dicom_files import series_file
 from .examination import Examination
 from .grid import AXES, Grid, resample
-from .headers import acquisition_of_keys, common_acquisition, read_acquisition, told_acquisition
+from .headers import acquisition_of_keys, common_acquisition, note_identities, read_acquisition, told_acquisition
 from .intensity import SCALE_RULE
 from .reading import read_image
 from .registration import move
@@ -22,6 +22,7 @@ __all__ = [
     "common_acquisition",
     "move",
     "new_folder",
+    "note_identities",
     "read_acquisition",
     "read_image",
     "resample",

@@ -316,7 +316,7 @@ def _rescaling(groups: Sequence[Dataset], frame: str) -> tuple[float, float]:
     keywords = "RescaleSlope", "RescaleIntercept"
     mapping = [group for group in groups if "RealWorldValueSlope" in group]
     nested = groups[-1].get("RealWorldValueMappingSequence") or []
-    if _value(groups, keywords[0]) is None and (mapping or nested):
+    if value_of(groups, keywords[0]) is None and (mapping or nested):
         groups, keywords = (mapping or [nested[0]]), ("RealWorldValueSlope", "RealWorldValueIntercept")
     slope, intercept = _number(groups, keywords[0], 1.0), _number(groups, keywords[1], 0.0)
     if not slope:
@@ -324,14 +324,14 @@ def _rescaling(groups: Sequence[Dataset], frame: str) -> tuple[float, float]:
     return slope, intercept
 
 
-def _value(groups: Sequence[Dataset], keyword: str) -> Any:
+def value_of(groups: Sequence[Dataset], keyword: str) -> Any:
     """The value in the nearest place that has one."""
     values = (group.get(keyword) for group in groups)
     return next((value for value in values if value is not None and str(value).strip() not in ("", "[]")), None)
 
 
 def _number(groups: Sequence[Dataset], keyword: str, default: float) -> float:
-    value = _value(groups, keyword)
+    value = value_of(groups, keyword)
     found = default if value is None else float(value)
     if not np.isfinite(found):
         raise LIPCARError(f"{keyword} is {value}; a number is expected. Export the series again.")
@@ -339,7 +339,7 @@ def _number(groups: Sequence[Dataset], keyword: str, default: float) -> float:
 
 
 def _numbers(groups: Sequence[Dataset], keyword: str, count: int, frame: str) -> np.ndarray:
-    value = _value(groups, keyword)
+    value = value_of(groups, keyword)
     if value is None:
         raise LIPCARError(
             f"{frame} tells no {keyword}, so where its voxels lie and what they measure is not known. Export the "
@@ -352,5 +352,5 @@ def _numbers(groups: Sequence[Dataset], keyword: str, count: int, frame: str) ->
 
 
 def _told(groups: Sequence[Dataset], keywords: Iterable[str]) -> str:
-    value = next((found for key in keywords if (found := _value(groups, key)) is not None), "")
+    value = next((found for key in keywords if (found := value_of(groups, key)) is not None), "")
     return "\\".join(map(str, value)) if hasattr(value, "append") else str(value).strip()

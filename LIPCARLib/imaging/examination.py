@@ -16,10 +16,10 @@ from .checks import check_distinct, check_kind, checked_content, note_small, on_
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
-from .grid import Grid, slices_first, slicing_axis
-from .headers import common_acquisition
+from .grid import Grid, resample, slices_first, slicing_axis
+from .headers import common_acquisition, note_identities
 from .intensity import foreground, foreground_scale, noise_deviation, noise_floor
-from .reading import read_image
+from .reading import read_with_padding
 from .registration import Shift, move, register
 from .t1_map import times_in_seconds
 
@@ -55,6 +55,8 @@ class Examination:
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
         acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
         native_time: T1 before the agent in seconds, (S, H, W) float32, 0 where the map tells nothing; None without one.
+        padding: where the low-dose or the pre-dose image holds no measurement but what a scanner filled it up with,
+            (S, H, W) boolean; both are 0 there and so is the result. None where there is none.
     """
 
     lowdose: np.ndarray
@@ -74,6 +76,7 @@ class Examination:
     slices_in_all: int
     acquisition: Acquisition | None = None
     native_time: np.ndarray | None = None
+    padding: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -96,10 +99,16 @@ class Examination:
         paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
         given = {role: Path(path) for role, path in paths.items() if path is not None}
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
-        images = {role: read_image(path) for role, path in given.items()}
         notices: list[str] = []
+        images: dict[str, sitk.Image] = {}
+        padding: dict[str, sitk.Image] = {}
+        for role, path in given.items():
+            images[role], mask = read_with_padding(path, notices)
+            if mask is not None:
+                padding[role] = mask
+        note_identities(given, names, notices)
         found = common_acquisition(given, names, notices)
-        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices)
+        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices, padding)
 
     @classmethod
     def from_images(
@@ -142,6 +151,7 @@ class Examination:
         match_predose: bool,
         acquisition: Acquisition | None,
         notices: list[str],
+        padding: Mapping[str, sitk.Image] | None = None,
     ) -> Examination:
         """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
         for role, image in images.items():
@@ -152,6 +162,10 @@ class Examination:
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
             image = checked_content(images.pop(role), names[role], notices)
             arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+        unmeasured = _padding(padding or {}, grid, axis)
+        if unmeasured is not None:
+            for array in arrays.values():
+                array[unmeasured] = 0
         check_distinct(arrays, names)
         lowdose = arrays["lowdose"]
         note_small(lowdose, notices)
@@ -166,8 +180,8 @@ class Examination:
             grid=grid,
             slice_axis=axis,
             scale=foreground_scale(lowdose),
-            noise_floor=noise_floor(lowdose),
-            noise=noise_deviation(lowdose, matched.predose),
+            noise_floor=noise_floor(lowdose if unmeasured is None else lowdose[~unmeasured]),
+            noise=noise_deviation(lowdose, matched.predose, unmeasured),
             predose_shift=matched.shift,
             predose_gain=matched.gain,
             predose_rest=matched.rest,
@@ -176,6 +190,7 @@ class Examination:
             first_slice=0,
             slices_in_all=len(lowdose),
             acquisition=acquisition,
+            padding=unmeasured,
         )
 
     def part(self, start: int, stop: int) -> Examination:
@@ -203,6 +218,7 @@ class Examination:
             predose=None if self.predose is None else self.predose[start:stop],
             highdose=None if self.highdose is None else self.highdose[start:stop],
             native_time=None if self.native_time is None else self.native_time[start:stop],
+            padding=None if self.padding is None else self.padding[start:stop],
             grid=self.grid.part(self.slice_axis, start, stop),
             first_slice=self.first_slice + start,
         )
@@ -327,6 +343,16 @@ def _matched(
     if gain is not NO_GAIN:
         gain.apply(predose)
     return _Matched(predose, shift, rest, gain.ratio, doubtful)
+
+
+def _padding(masks: Mapping[str, sitk.Image], grid: Grid, axis: int) -> np.ndarray | None:
+    """Where the low-dose or the pre-dose image is padding, (S, H, W) boolean on the low-dose image's grid."""
+    found: np.ndarray | None = None
+    for role in ("lowdose", "predose"):
+        if role in masks and masks[role].GetDimension() == grid.dimension:
+            mask = _slices(resample(masks[role], grid), axis) > 0  # with all that was interpolated from it
+            found = mask if found is None else found | mask
+    return found
 
 
 def _slices(image: sitk.Image, axis: int) -> np.ndarray:

@@ -5,34 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import SimpleITK as sitk
+from typing import TYPE_CHECKING, Any
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
-from .dicom_files import series_file
+from .dicom_files import explained_dicom, read_header, series_file
+from .dicom_frames import groups_of, value_of
 from .files import AnyPath
 
-ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
-"""SOP class whose numbers stand in groups by frame, where SimpleITK does not look."""
-TAGS = {
-    "0008|0016": "SOPClassUID",
-    "0018|0020": "ScanningSequence",
-    "0018|0021": "SequenceVariant",
-    "0018|0024": "SequenceName",
-    "0018|0080": "RepetitionTime",
-    "0018|0081": "EchoTime",
-    "0018|0082": "InversionTime",
-    "0018|0087": "MagneticFieldStrength",
-    "0018|1314": "FlipAngle",
-    "0018|9005": "PulseSequenceName",
-    "0018|9008": "EchoPulseSequence",
-    "0018|9009": "InversionRecovery",
-    "0018|9079": "InversionTimes",
-    "0018|9082": "EffectiveEchoTime",
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+ACQUISITION = (
+    *("ScanningSequence", "SequenceVariant", "SequenceName", "PulseSequenceName", "EchoPulseSequence"),
+    *("InversionRecovery", "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "InversionTimes"),
+    *("FlipAngle", "MagneticFieldStrength"),
+)
+"""The DICOM attributes that tell an acquisition."""
+PATIENT = {
+    "PatientID": "patient ID",
+    "PatientName": "patient name",
+    "PatientBirthDate": "birth date",
+    "PatientSex": "sex",
 }
-"""The DICOM attributes that tell an acquisition, by SimpleITK's keys."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh")
 """Image files that may have a sidecar of their own name."""
 
@@ -53,7 +48,7 @@ def read_acquisition(path: AnyPath) -> tuple[Acquisition | None, str | None]:
             return Acquisition.from_bids(_read_json(sidecar)), None
         file = series_file(path)
         return (None if file is None else Acquisition.from_dicom(_dicom(file))), None
-    except (LIPCARError, OSError, RuntimeError) as error:
+    except (LIPCARError, OSError) as error:
         return None, f"How '{path}' was acquired is not known: {error}"
 
 
@@ -84,6 +79,46 @@ def common_acquisition(
                 "protocol."
             )
     return None if first is None else first[1]
+
+
+def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], notices: list[str]) -> None:
+    """Say where the DICOM headers of an examination name different patients, studies or frames of reference.
+
+    Args:
+        paths: of the images by role, the low-dose image first; others than DICOM tell nothing.
+        names: how messages call them, by role, the subject of a sentence.
+        notices: where sentences for the user are appended.
+    """
+    headers: dict[str, Dataset] = {}
+    for role, path in paths.items():
+        file = series_file(path)
+        if file is not None:
+            headers[role] = read_header(file)
+    for role, header in list(headers.items())[1:]:
+        first = next(iter(headers))
+        both = f"{names[first]} and {names[role][0].lower()}{names[role][1:]}"
+        patient = {
+            word: (one, other)
+            for keyword, word in PATIENT.items()
+            if (one := _plain(headers[first], keyword)) and (other := _plain(header, keyword)) and one != other
+        }
+        if patient:
+            told = ", ".join(f"{word} '{one}' and '{other}'" for word, (one, other) in patient.items())
+            notices.append(
+                f"{both} are of different patients by their headers: {told}. A result from two patients is worthless; "
+                "choose images of one."
+            )
+        elif _differ(headers[first], header, "StudyInstanceUID"):
+            dates = [_plain(one, "StudyDate") or "unknown" for one in (headers[first], header)]
+            notices.append(
+                f"{both} are of different studies (dates {dates[0]} and {dates[1]}); images of one session are "
+                "expected."
+            )
+        if _differ(headers[first], header, "FrameOfReferenceUID"):
+            notices.append(
+                f"{both} have different frames of reference: where one lies in the other is not told by their headers. "
+                "Check that they fit, or register them first."
+            )
 
 
 def told_acquisition(path: AnyPath) -> Acquisition:
@@ -137,28 +172,21 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _dicom(file: Path) -> dict[str, Any]:
-    """What the header says, by keyword."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    reader.ReadImageInformation()
-    found: dict[str, Any] = {
-        keyword: reader.GetMetaData(key).strip() for key, keyword in TAGS.items() if reader.HasMetaDataKey(key)
-    }
-    if found.get("SOPClassUID", "").startswith(ENHANCED_MR):
-        found |= _enhanced(file)
+    """What the header says, by keyword; of a file of many frames what the first one says."""
+    header = read_header(file)
+    with explained_dicom(file):
+        groups = groups_of(header, 0)
+        found = {key: value for key in ACQUISITION if (value := value_of(groups, key)) is not None}
     if "InversionTimes" in found:
         found.setdefault("InversionTime", found["InversionTimes"])
     return found
 
 
-def _enhanced(file: Path) -> dict[str, Any]:
-    """The same of an Enhanced MR file, first frame first; nothing where pydicom is not installed."""
-    try:
-        from pydicom import dcmread
-    except ImportError:
-        return {}
-    found: dict[str, Any] = {}
-    for element in dcmread(file, stop_before_pixels=True).iterall():
-        if element.keyword in TAGS.values():
-            found.setdefault(element.keyword, element.value)
-    return found
+def _differ(one: Dataset, other: Dataset, keyword: str) -> bool:
+    first, second = _plain(one, keyword), _plain(other, keyword)
+    return bool(first and second and first != second)
+
+
+def _plain(header: Dataset, keyword: str) -> str:
+    """The value in one spelling: upper and lower case, empty parts of names do not count."""
+    return " ".join(str(header.get(keyword) or "").replace("^", " ").split()).upper()
