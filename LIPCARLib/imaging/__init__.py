@@ -1,6 +1,7 @@
 """Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
 
 from .dicom_files import series_file
+from .dicom_source import SeriesSource, series_source
 from .examination import Examination
 from .grid import AXES, Grid, resample
 from .headers import acquisition_of_keys, common_acquisition, note_identities, read_acquisition, told_acquisition
@@ -15,6 +16,7 @@ __all__ = [
     "SCALE_RULE",
     "Examination",
     "Grid",
+    "SeriesSource",
     "acquisition_of_keys",
     "check_output",
     "check_place",
@@ -28,6 +30,7 @@ __all__ = [
     "resample",
     "series_file",
     "series_files",
+    "series_source",
     "told_acquisition",
     "write_files",
     "write_image",

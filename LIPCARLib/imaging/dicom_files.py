@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Names that a message lists before it says how many more there are."""
+DICOM_ROOT = "1.2.840.10008."
+"""How the identifiers begin that DICOM itself gives out."""
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dic")
 NO_PREAMBLE = re.compile(
     rb"[\x02\x08]\x00[\x00\x01\x05\x08\x16\x18]\x00([A-Z]{2}|[\x02-\x40]\x00\x00\x00)"
@@ -80,10 +82,12 @@ def read_file(file: Path, stop_before_pixels: bool = False) -> Dataset:
 def is_image(header: Dataset, file: Path) -> bool:
     """Whether it has pixels; a header that was cut off before it says so is an error."""
     with explained_dicom(file):
-        kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or ""
         if header.get("Rows") and header.get("Columns"):
             return True
-        if not kind or "Image Storage" in getattr(kind, "name", ""):
+        told = header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID")
+        names = [getattr(kind, "name", "") for kind in told if kind]
+        unknown = [name for name in names if name.startswith(DICOM_ROOT)]  # most likely a part of one
+        if not names or unknown or any("Image Storage" in name for name in names):
             raise LIPCARError(
                 f"The DICOM file '{file}' ends before it tells the size of its image: it is damaged or cut short. Copy "
                 "or export it again."
