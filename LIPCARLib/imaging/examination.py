@@ -23,6 +23,8 @@ from .reading import read_with_padding
 from .registration import Shift, move, register
 from .t1_map import times_in_seconds
 
+PADDED_SHARE = 1e-3
+"""A voxel that was interpolated from padding by more than this is padding."""
 _NAMES = {"lowdose": "The low-dose image", "predose": "The pre-dose image", "highdose": "The high-dose image"}
 
 
@@ -350,7 +352,7 @@ def _padding(masks: Mapping[str, sitk.Image], grid: Grid, axis: int) -> np.ndarr
     found: np.ndarray | None = None
     for role in ("lowdose", "predose"):
         if role in masks and masks[role].GetDimension() == grid.dimension:
-            mask = _slices(resample(masks[role], grid), axis) > 0  # with all that was interpolated from it
+            mask = _slices(resample(masks[role], grid), axis) > PADDED_SHARE
             found = mask if found is None else found | mask
     return found
 

@@ -9,7 +9,16 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.imaging import Examination, Grid, new_folder, read_image, series_file, series_files, series_source, write_files
+from LIPCARLib.imaging import (
+    Examination,
+    Grid,
+    new_folder,
+    read_image,
+    series_file,
+    series_files,
+    series_source,
+    write_files,
+)
 from LIPCARLib.imaging.writing_dicom import LARGEST
 
 pydicom = pytest.importorskip("pydicom")
