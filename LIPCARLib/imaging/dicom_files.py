@@ -130,7 +130,8 @@ def one_series(folder: Path, notices: list[str]) -> dict[Path, Dataset]:
         notices.append(f"In the folder '{folder}', {_listed(others)} left out: no DICOM images.")
     series: defaultdict[str, dict[Path, Dataset]] = defaultdict(dict)
     for file, header in images.items():
-        series[str(header.get("SeriesInstanceUID", ""))][file] = header
+        with explained_dicom(file):
+            series[_text(header, "SeriesInstanceUID")][file] = header
     if len(series) > 1:
         listing = "\n".join(
             f"  {len(members)} files: {_text(next(iter(members.values())), 'SeriesDescription') or 'no description'}, "
@@ -186,4 +187,6 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    return str(header.get(keyword) or "").strip()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of characters that are not those of the header's character set
+        return str(header.get(keyword) or "").strip()

@@ -57,6 +57,8 @@ UNPAIRED = (
     *("THYROID", "TLSPINE", "TONGUE", "TSPINE", "UTERUS", "VAGINA", "WHOLEBODY"),
 )
 """Parts of the body without a left and a right one: images of them must not tell a laterality."""
+LONGEST_NUMBER = 16
+"""Characters of a decimal string."""
 SAME_PLANE = 1e-2
 """Of the slice thickness."""
 _TEXT_LENGTHS = {"LO": 64, "SH": 16, "PN": 64}
@@ -142,10 +144,10 @@ def series_source(source: Path | Sequence[Path] | Dataset | None, notices: list[
 
 
 def decimal_string(value: float) -> str:
-    """A decimal string of at most 16 characters, which is all that DICOM allows."""
+    """A decimal string that is no longer than DICOM allows."""
     for digits in range(15, 0, -1):
         text = f"{float(value):.{digits}g}"
-        if len(text) <= 16:
+        if len(text) <= LONGEST_NUMBER:
             return text
     return text
 
@@ -228,14 +230,16 @@ def _valid(source: Dataset, replaced: list[str]) -> Dataset:
         except LIPCARError:
             replaced.append(keyword)
             continue
-        if valid != [str(value) for value in told] and not _numeric(keyword):
+        same = [str(value).strip() for value in told] == valid
+        if not same and not (_numeric(keyword) and all(len(str(value)) <= LONGEST_NUMBER for value in told)):
             replaced.append(keyword)
         if any(valid):
             setattr(found, keyword, valid if len(valid) > 1 else valid[0])
     echo = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["GR", "SE"]}.get(str(value_of(groups, "EchoPulseSequence")))
     if echo and "ScanningSequence" not in found:
         found.ScanningSequence = echo
-    _set_characters(found, source)
+    with explained_dicom(Path("header")):
+        _set_characters(found, source)
     return found
 
 
@@ -300,17 +304,24 @@ def _uid(value: Any) -> str:
 
 def _set_characters(header: Dataset, source: Dataset) -> None:
     """The source's character set where it can write all that was taken over, else Unicode; none for plain ASCII."""
-    from pydicom.charset import convert_encodings, decode_bytes, encode_string
+    from pydicom.charset import python_encoding
 
-    told = source.get("SpecificCharacterSet")
     texts = [str(element.value) for element in header]
     if all(text.isascii() for text in texts):
         return
-    try:
-        encodings = convert_encodings(told or "ISO_IR 6")
-        kept = bool(told) and all(
-            decode_bytes(encode_string(text, encodings), encodings, set()) == text for text in texts
-        )
-    except (LookupError, UnicodeError, ValueError):
-        kept = False
+    told = source.get("SpecificCharacterSet") or ""
+    names = [told] if isinstance(told, str) else [name or "ISO_IR 6" for name in told]
+    kept = bool(told) and all(name in python_encoding for name in names)
+    if kept:
+        encodings = [python_encoding[name] for name in names]
+        kept = all(_survives(text, encodings) for text in texts)
     header.SpecificCharacterSet = told if kept else "ISO_IR 192"
+
+
+def _survives(text: str, encodings: list[str]) -> bool:
+    from pydicom.charset import decode_bytes, encode_string
+
+    try:
+        return bool(decode_bytes(encode_string(text, encodings), encodings, set()) == text)
+    except (UnicodeError, UserWarning):
+        return False

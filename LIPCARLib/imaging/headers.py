@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
@@ -13,21 +13,22 @@ from .dicom_files import explained_dicom, read_header, series_file
 from .dicom_frames import groups_of, value_of
 from .files import AnyPath
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
 ACQUISITION = (
     *("ScanningSequence", "SequenceVariant", "SequenceName", "PulseSequenceName", "EchoPulseSequence"),
     *("InversionRecovery", "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "InversionTimes"),
     *("FlipAngle", "MagneticFieldStrength"),
 )
 """The DICOM attributes that tell an acquisition."""
-PATIENT = {
+STUDY, SPACE = "study", "frame of reference"
+IDENTITY = {
     "PatientID": "patient ID",
     "PatientName": "patient name",
     "PatientBirthDate": "birth date",
     "PatientSex": "sex",
+    "StudyInstanceUID": STUDY,
+    "FrameOfReferenceUID": SPACE,
 }
+"""The DICOM attributes that the images of one examination share."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh")
 """Image files that may have a sidecar of their own name."""
 
@@ -84,37 +85,26 @@ def common_acquisition(
 def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], notices: list[str]) -> None:
     """Say where the DICOM headers of an examination name different patients, studies or frames of reference.
 
+    What differs is not repeated: reports shall not name patients.
+
     Args:
         paths: of the images by role, the low-dose image first; others than DICOM tell nothing.
         names: how messages call them, by role, the subject of a sentence.
         notices: where sentences for the user are appended.
     """
-    headers: dict[str, Dataset] = {}
-    for role, path in paths.items():
-        file = series_file(path)
-        if file is not None:
-            headers[role] = read_header(file)
-    for role, header in list(headers.items())[1:]:
-        first = next(iter(headers))
+    told = {role: _identity(file) for role, path in paths.items() if (file := series_file(path)) is not None}
+    for role, other in list(told.items())[1:]:
+        first, one = next(iter(told.items()))
         both = f"{names[first]} and {names[role][0].lower()}{names[role][1:]}"
-        patient = {
-            word: (one, other)
-            for keyword, word in PATIENT.items()
-            if (one := _plain(headers[first], keyword)) and (other := _plain(header, keyword)) and one != other
-        }
-        if patient:
-            told = ", ".join(f"{word} '{one}' and '{other}'" for word, (one, other) in patient.items())
+        different = [word for word in IDENTITY.values() if one[word] and other[word] and one[word] != other[word]]
+        if patient := [word for word in different if word not in (STUDY, SPACE)]:
             notices.append(
-                f"{both} are of different patients by their headers: {told}. A result from two patients is worthless; "
-                "choose images of one."
+                f"{both} are of different patients by their headers, which differ in {', '.join(patient)}. A result "
+                "from two patients is worthless; choose images of one."
             )
-        elif _differ(headers[first], header, "StudyInstanceUID"):
-            dates = [_plain(one, "StudyDate") or "unknown" for one in (headers[first], header)]
-            notices.append(
-                f"{both} are of different studies (dates {dates[0]} and {dates[1]}); images of one session are "
-                "expected."
-            )
-        if _differ(headers[first], header, "FrameOfReferenceUID"):
+        elif STUDY in different:
+            notices.append(f"{both} are of different studies by their headers; images of one session are expected.")
+        if SPACE in different:
             notices.append(
                 f"{both} have different frames of reference: where one lies in the other is not told by their headers. "
                 "Check that they fit, or register them first."
@@ -182,11 +172,9 @@ def _dicom(file: Path) -> dict[str, Any]:
     return found
 
 
-def _differ(one: Dataset, other: Dataset, keyword: str) -> bool:
-    first, second = _plain(one, keyword), _plain(other, keyword)
-    return bool(first and second and first != second)
-
-
-def _plain(header: Dataset, keyword: str) -> str:
-    """The value in one spelling: upper and lower case, empty parts of names do not count."""
-    return " ".join(str(header.get(keyword) or "").replace("^", " ").split()).upper()
+def _identity(file: Path) -> dict[str, str]:
+    """What the header says, in one spelling: upper and lower case, empty parts of names do not count."""
+    header = read_header(file)
+    with explained_dicom(file):
+        told = {word: str(header.get(keyword) or "") for keyword, word in IDENTITY.items()}
+    return {word: " ".join(text.replace("^", " ").split()).upper() for word, text in told.items()}

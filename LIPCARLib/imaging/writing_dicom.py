@@ -30,6 +30,8 @@ SERIES_OFFSET = 9000
 LARGEST = 32767
 """Stored value of the brightest voxel; readers that take the 16 bits for signed ones get it right as well."""
 
+LARGEST_WINDOW = 1e9
+"""Viewers take larger windows for negative ones; without one they find their own."""
 COARSE = 1e-3
 """Steps of the stored values that are larger than this share of typical tissue are noticed."""
 
@@ -199,7 +201,8 @@ def _slice_file(
     ds.RescaleIntercept = "0"
     ds.RescaleSlope = decimal_string(slope)
     ds.RescaleType = "US"
-    ds.WindowCenter, ds.WindowWidth = decimal_string(bright / 2), decimal_string(bright or 1.0)
+    if bright < LARGEST_WINDOW:
+        ds.WindowCenter, ds.WindowWidth = decimal_string(bright / 2), decimal_string(bright or 1.0)
     if bright < 1:  # the usual function has no narrower window
         ds.VOILUTFunction = "LINEAR_EXACT"
     if sources := [_reference(instance) for instance in references]:
