@@ -16,6 +16,9 @@ from .grid import join
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+JPEG_BEGINS, JPEG_ENDS = (b"\xff\xd8", b"\xff\x4f"), b"\xff\xd9"
+"""Of JPEG, JPEG-LS, JPEG 2000: some decoders fill up what was cut off without a word."""
+
 
 def stored_values(file: Path, header: Dataset, notices: list[str]) -> np.ndarray:
     """The stored values of all frames of a file, (frames, rows, columns)."""
@@ -71,6 +74,8 @@ def _decoded(file: Path, header: Dataset, count: int) -> np.ndarray:
         raise LIPCARError(
             f"The DICOM file '{file}' holds {len(found)} compressed frames where its header tells {count}."
         )
+    if any(frame[:2] in JPEG_BEGINS and JPEG_ENDS not in frame.rstrip(b"\0")[-4:] for frame in found):
+        raise LIPCARError(f"The DICOM file '{file}' has a picture that is cut short. Copy or export it again.")
     bare = Dataset()
     bare.SOPClassUID = (
         SecondaryCaptureImageStorage if count == 1 else MultiFrameGrayscaleWordSecondaryCaptureImageStorage

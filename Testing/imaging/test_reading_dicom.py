@@ -482,6 +482,20 @@ def test_compressed_images_are_those_that_were_compressed(name: str) -> None:
     assert np.array_equal(plain, compressed)
 
 
+def test_a_picture_that_was_cut_short_is_found(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    example = get_testdata_file("MR_small_jp2klossless.dcm", download=False)
+    if example is None:
+        pytest.skip("pydicom came without its examples")
+    ds = pydicom.dcmread(example)
+    (frame,) = pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)
+    ds.PixelData = pydicom.encaps.encapsulate([frame[: len(frame) // 10 * 8]])
+    ds["PixelData"].is_undefined_length = True
+    ds.save_as(tmp_path / "cut.dcm")
+    assert "cut.dcm' has a picture that is cut short" in refused(tmp_path / "cut.dcm")
+
+
 def test_an_unknown_compression_is_one_sentence(tmp_path: Path) -> None:
     (file,) = write_slices(tmp_path / "s", stored(shape=(1, 24, 20)))
     ds = pydicom.dcmread(file)
