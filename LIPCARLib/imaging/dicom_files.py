@@ -9,6 +9,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def read_header(file: Path) -> Dataset:
 
 def read_file(file: Path, stop_before_pixels: bool = False) -> Dataset:
     """The same with its pixels, undecoded."""
+    check_pydicom()
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -77,6 +79,16 @@ def read_file(file: Path, stop_before_pixels: bool = False) -> Dataset:
                 ExplicitVRBigEndian if not little else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             )
         return header
+
+
+def check_pydicom() -> None:
+    """Say where DICOM can neither be read nor written.
+
+    Raises:
+        LIPCARError: pydicom is not installed.
+    """
+    if find_spec("pydicom") is None:
+        raise LIPCARError("DICOM needs pydicom: install it with `pip install lipcar[dicom]`.")
 
 
 def is_image(header: Dataset, file: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import LIPCARError
-from .dicom_files import explained_dicom, is_dicom, is_image, one_series, read_header
+from .dicom_files import check_pydicom, explained_dicom, is_dicom, is_image, one_series, read_header
 from .dicom_frames import Frame, frames_of, groups_of, value_of
 
 if TYPE_CHECKING:
@@ -117,10 +117,9 @@ def series_source(source: Path | Sequence[Path] | Dataset | None, notices: list[
     Raises:
         LIPCARError: pydicom is not installed; a DICOM file or folder that cannot be read.
     """
-    try:
-        from pydicom import Dataset
-    except ImportError as error:
-        raise LIPCARError("DICOM needs pydicom: install it with `pip install lipcar[dicom]`.") from error
+    check_pydicom()
+    from pydicom import Dataset
+
     headers: dict[Path, Dataset] = {}
     if isinstance(source, Path):
         headers = one_series(source, []) if source.is_dir() else _header_of(source)

@@ -70,11 +70,11 @@ def _voxels(
     places: defaultdict[Path, list[int]] = defaultdict(list)
     for place, frame in enumerate(frames):
         places[frame.file].append(place)
-    changed = 0
+    changed, odd = 0, list[str]()
     for file, mine in places.items():
         header = read_file(file)
         with explained_dicom(file):
-            stored = stored_values(file, header, notices)
+            stored = stored_values(file, header, odd)
             is_padding = padded(stored, header)
             if header.get("PhotometricInterpretation") == "MONOCHROME1":
                 lowest, highest = stored_range(header)
@@ -86,6 +86,9 @@ def _voxels(
             changed += int(np.count_nonzero(rescaled[padding[place]]))
             with np.errstate(over="ignore"):  # what leaves float32 is found where contents are checked
                 values[place] = np.where(padding[place], 0, rescaled)
+    notices += odd[:1]
+    if len(odd) > 1:
+        notices.append(f"So do {len(odd) - 1} more of its files.")
     if changed:
         notices.append(
             f"{name} has padding of the scanner in {np.count_nonzero(padding)} of its {padding.size} voxels; it was "

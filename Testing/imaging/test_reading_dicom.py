@@ -536,3 +536,9 @@ def test_the_same_patient_is_no_notice(tmp_path: Path) -> None:
     write_slices(tmp_path / "pre", pre, PatientName="x^y^", PatientSex="M")
     notices = Examination.read(tmp_path / "low", tmp_path / "pre").notices
     assert not any("different" in notice for notice in notices)
+
+
+def test_dicom_without_pydicom_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_slices(tmp_path / "s", stored())
+    monkeypatch.setattr("LIPCARLib.imaging.dicom_files.find_spec", lambda name: None)
+    assert "DICOM needs pydicom" in refused(tmp_path / "s")
