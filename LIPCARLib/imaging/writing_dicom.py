@@ -157,17 +157,16 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 def _place(grid: Grid, slice_axis: int, index: int) -> dict[str, Any]:
     """Where a slice lies, by DICOM keyword."""
     row_axis, column_axis = plane_axes(slice_axis)  # along which rows, columns are counted
-    corners = np.zeros((3, grid.dimension))
+    first = np.zeros((1, grid.dimension))
     if slice_axis < grid.dimension:
-        corners[:, slice_axis] = index
-    corners[1, column_axis] += 1
-    corners[2, row_axis] += 1
-    origin, *next_ones = np.pad(grid.points(corners), ((0, 0), (0, 3 - grid.dimension)))
-    steps = [point - origin for point in next_ones]
+        first[0, slice_axis] = index
+    missing = 3 - grid.dimension
+    origin = np.pad(grid.points(first)[0], (0, missing))
+    cosines = np.pad(np.reshape(grid.direction, (grid.dimension, -1)), (0, missing))
     spacing = [*grid.spacing, 1.0][:3]
     return {
         "ImagePositionPatient": [decimal_string(v) for v in origin],
-        "ImageOrientationPatient": [decimal_string(v) for step in steps for v in step / np.linalg.norm(step)],
+        "ImageOrientationPatient": [decimal_string(v) for v in (*cosines[:, column_axis], *cosines[:, row_axis])],
         "PixelSpacing": [decimal_string(spacing[row_axis]), decimal_string(spacing[column_axis])],
         "SliceThickness": decimal_string(spacing[slice_axis]),
         "SpacingBetweenSlices": decimal_string(spacing[slice_axis]),

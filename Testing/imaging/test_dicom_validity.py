@@ -36,6 +36,8 @@ def export(image: sitk.Image, folder: Path, source: Any = None, axis: int | None
             assert [str(element) for element in ds.iterall()]  # each value is converted
             assert ds.pixel_array.shape == (ds.Rows, ds.Columns)
             assert float(ds.get("WindowWidth", 1)) >= 1 or ds.VOILUTFunction == "LINEAR_EXACT"
+    for keyword in ("ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        assert len({str(ds[keyword].value) for ds in found}) == 1  # to the last digit: some readers compare so
     verify(sorted(folder.iterdir())[0])
     return found, notices
 
