@@ -125,11 +125,15 @@ def series_source(source: Path | Sequence[Path] | Dataset | None, notices: list[
         headers = one_series(source, []) if source.is_dir() else _header_of(source)
     elif isinstance(source, Sequence):
         headers = {file: read_header(file) for file in source}
-    first = source if isinstance(source, Dataset) else next(iter(headers.values()), None)
-    if first is None:
+    if isinstance(source, Dataset):
+        place, first = Path("of the low-dose volume"), source
+    elif headers:
+        place, first = next(iter(headers.items()))
+    else:
         return SeriesSource(_completed(_own_study()), 0, ())
     replaced: list[str] = []
-    found = _valid(first, replaced)
+    with explained_dicom(place):
+        found = _valid(first, replaced)
     number = int(found.get("SeriesNumber", 0))
     found.pop("SeriesNumber", None)
     if abs(number) > _LARGEST_INTEGER // 2:
@@ -220,7 +224,7 @@ def _valid(source: Dataset, replaced: list[str]) -> Dataset:
     found, groups = Dataset(), groups_of(source, 0)
     for keyword, places in TAKEN_OVER.items():
         try:
-            with explained_dicom(Path(str(source.get("SOPInstanceUID", "")))):
+            with explained_dicom(Path()):  # one attribute that cannot be read spoils no other
                 values = next((value for place in places if (value := value_of(groups, place)) is not None), None)
                 if values is None:
                     continue
@@ -237,8 +241,7 @@ def _valid(source: Dataset, replaced: list[str]) -> Dataset:
     echo = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["GR", "SE"]}.get(str(value_of(groups, "EchoPulseSequence")))
     if echo and "ScanningSequence" not in found:
         found.ScanningSequence = echo
-    with explained_dicom(Path("header")):
-        _set_characters(found, source)
+    _set_characters(found, source)
     return found
 
 

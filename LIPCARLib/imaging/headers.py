@@ -92,7 +92,14 @@ def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], noti
         names: how messages call them, by role, the subject of a sentence.
         notices: where sentences for the user are appended.
     """
-    told = {role: _identity(file) for role, path in paths.items() if (file := series_file(path)) is not None}
+    told: dict[str, dict[str, str]] = {}
+    for role, path in paths.items():
+        try:
+            file = series_file(path)
+            if file is not None:
+                told[role] = _identity(file)
+        except (LIPCARError, OSError) as error:
+            notices.append(f"Which patient '{path}' is of is not known: {error}")
     for role, other in list(told.items())[1:]:
         first, one = next(iter(told.items()))
         both = f"{names[first]} and {names[role][0].lower()}{names[role][1:]}"
