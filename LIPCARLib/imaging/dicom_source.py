@@ -139,9 +139,10 @@ def series_source(source: Path | Sequence[Path] | Dataset | None, notices: list[
     if abs(number) > _LARGEST_INTEGER // 2:
         number = 0
     if replaced:
+        words = ", ".join(dict.fromkeys(replaced))
         notices.append(
-            f"What the low-dose image's DICOM header says of {', '.join(replaced)} is not valid; it was mended or left "
-            "out in the new series."
+            f"What the low-dose image's DICOM header says of {words} is not valid; it was mended or left out in the new "
+            "series."
         )
     return SeriesSource(_completed(found), number, tuple(_instances(headers)))
 
@@ -203,6 +204,8 @@ def _completed(header: Dataset) -> Dataset:
         default(keyword, None)
     if "IR" in header.ScanningSequence:
         default("InversionTime", None)
+    else:
+        header.pop("InversionTime", None)
     if header.get("BodyPartExamined") in UNPAIRED:
         header.pop("Laterality", None)
     else:
@@ -220,6 +223,7 @@ def _completed(header: Dataset) -> Dataset:
 def _valid(source: Dataset, replaced: list[str]) -> Dataset:
     """The attributes that are taken over; names of those that were not valid are appended."""
     from pydicom import Dataset
+    from pydicom.datadict import dictionary_VM
 
     found, groups = Dataset(), groups_of(source, 0)
     for keyword, places in TAKEN_OVER.items():
@@ -229,6 +233,9 @@ def _valid(source: Dataset, replaced: list[str]) -> Dataset:
                 if values is None:
                     continue
                 told = list(values) if hasattr(values, "append") else [values]
+                if len(told) > 1 and dictionary_VM(keyword) == "1":
+                    told = [" ".join(map(str, told))]
+                    replaced.append(keyword)
                 valid = [_checked(keyword, value) for value in told]
         except LIPCARError:
             replaced.append(keyword)
@@ -281,7 +288,8 @@ def _checked(keyword: str, value: Any) -> str:
         if text not in ALLOWED[keyword]:
             raise ValueError(text)
     elif kind == "DA":
-        datetime.strptime(text, "%Y%m%d")
+        if not 1800 <= datetime.strptime(text, "%Y%m%d").year < 2100:
+            raise ValueError(text)
     elif kind == "CS":
         text = text.upper()
     validate_value(kind, text, RAISE)
@@ -299,7 +307,7 @@ def _clean(text: str, kind: str) -> str:
 
 def _uid(value: Any) -> str:
     text = str(value)
-    if len(text) > 64 or not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", text):
+    if len(text) > 64 or not re.fullmatch(r"[12](\.(0|[1-9]\d*))+", text):
         raise ValueError(text)
     return text
 

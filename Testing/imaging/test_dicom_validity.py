@@ -118,6 +118,7 @@ INVALID = {
     "PatientPosition": "SUPINE",
     "MRAcquisitionType": "4D",
     "Laterality": "B",
+    "StudyDescription": "head\\neck",
 }
 
 
@@ -170,6 +171,7 @@ VALID = {
         "LossyImageCompressionRatio": "8.5",
         "LossyImageCompressionMethod": "ISO_10918_1",
     },
+    "prepared without a name": {"ScanningSequence": "GR", "InversionTime": "900"},
     "numbers": {"RepetitionTime": "7.8400000000001", "EchoTime": "3", "FlipAngle": "15", "EchoTrainLength": 1},
 }
 
@@ -179,7 +181,7 @@ def test_what_is_valid_is_taken_over(tmp_path: Path, kind: str) -> None:
     write_slices(tmp_path / "low", stored(), **VALID[kind])
     (first, *_), notices = export(image(), tmp_path / "s", tmp_path / "low")
     assert notices == []
-    for keyword in VALID[kind].keys() - {"ScanOptions", "Laterality"}:
+    for keyword in VALID[kind].keys() - {"ScanOptions", "Laterality", "InversionTime"}:
         assert first[keyword].value == pydicom.dcmread(next((tmp_path / "low").iterdir()))[keyword].value
     assert first.get("Laterality") == {"head": None, "breast": "L"}.get(kind, "")
 
