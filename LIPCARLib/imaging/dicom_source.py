@@ -141,8 +141,8 @@ def series_source(source: Path | Sequence[Path] | Dataset | None, notices: list[
     if replaced:
         words = ", ".join(dict.fromkeys(replaced))
         notices.append(
-            f"What the low-dose image's DICOM header says of {words} is not valid; it was mended or left out in the new "
-            "series."
+            f"What the low-dose image's DICOM header says of {words} is not valid; it was mended or left out in the "
+            "new series."
         )
     return SeriesSource(_completed(found), number, tuple(_instances(headers)))
 
