@@ -104,10 +104,11 @@ def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], noti
         first, one = next(iter(told.items()))
         both = f"{names[first]} and {names[role][0].lower()}{names[role][1:]}"
         different = [word for word in IDENTITY.values() if one[word] and other[word] and one[word] != other[word]]
-        if patient := [word for word in different if word not in (STUDY, SPACE)]:
+        if set(different) - {STUDY, SPACE}:
+            words = ", ".join(word for word in different if word != SPACE)
             notices.append(
-                f"{both} are of different patients by their headers, which differ in {', '.join(patient)}. A result "
-                "from two patients is worthless; choose images of one."
+                f"{both} are of different patients by their headers, which differ in {words}. A result from two "
+                "patients is worthless; choose images of one."
             )
         elif STUDY in different:
             notices.append(f"{both} are of different studies by their headers; images of one session are expected.")
