@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +15,12 @@ from ..errors import LIPCARError
 from ..imaging import (
     AXES,
     Examination,
+    SeriesSource,
     check_output,
     read_image,
     series_file,
     series_files,
+    series_source,
     sidecar,
     told_acquisition,
     write_files,
@@ -46,7 +48,7 @@ class Outputs:
     picture: Path | None = None
     picture_slices: tuple[int, ...] | None = None
     dicom: Path | None = None
-    dicom_source: Path | None = None
+    dicom_source: SeriesSource | None = None
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Before anything is computed: each output can be written and has a place of its own, and no input is lost."""
@@ -105,11 +107,15 @@ def enhance(
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
 ) -> None:
     """Simulate the high-dose image of one examination."""
-    outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, dicom_source=lowdose)
+    outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output)
     outputs.check([path for path in (lowdose, predose, highdose, acquisition, t1_map) if path is not None])
     weight = check_alpha(alpha)
     told = None if acquisition is None else told_acquisition(acquisition)
     examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose, told)
+    if dicom_output is not None:
+        notices: list[str] = []
+        outputs = replace(outputs, dicom_source=series_source(lowdose, notices))
+        examination = replace(examination, notices=(*examination.notices, *notices))
     if t1_map is not None:
         examination = examination.with_t1_map(read_image(t1_map), f"The T1 map ('{t1_map}')")
     chosen = load_model(
@@ -184,6 +190,14 @@ def _reconstruct(examination: Examination, model: Model, options: dict[str, Any]
 def _write(examination: Examination, result: Result, report: dict[str, Any], outputs: Outputs) -> list[Path]:
     """Write all outputs or none; what was written."""
     image = examination.to_image(result.highdose)
+    folder, notices = outputs.dicom, list[str]()
+    series: dict[Path, bytes] = {}
+    if folder is not None:
+        axis, source = examination.slice_axis, outputs.dicom_source
+        series = series_files(folder, image, axis, result.provenance, source, notices=notices)
+    for notice in notices:
+        print_notice(notice)
+    report["notices"] += notices
     files: dict[Path, Any] = {outputs.image: image}
     if outputs.prior is not None:
         files[outputs.prior] = examination.to_image(result.prior)
@@ -194,11 +208,8 @@ def _write(examination: Examination, result: Result, report: dict[str, Any], out
         slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
         files[outputs.picture] = comparison_figure(examination, result, slices, report)
     metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
-    folder = outputs.dicom
     if folder is None:
         write_files(files, metadata)
         return list(files)
-    header = None if outputs.dicom_source is None else series_file(outputs.dicom_source)
-    series = series_files(folder, image, examination.slice_axis, result.provenance, header)
     write_files({**files, **series}, metadata, folder)
     return [*files, folder]

@@ -1,10 +1,19 @@
 """Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
 
+from .dicom_files import series_file
+from .dicom_source import SeriesSource, series_source
 from .examination import Examination
 from .grid import AXES, Grid, resample
-from .headers import acquisition_of_keys, common_acquisition, read_acquisition, sidecar, told_acquisition
+from .headers import (
+    acquisition_of_keys,
+    common_acquisition,
+    note_identities,
+    read_acquisition,
+    sidecar,
+    told_acquisition,
+)
 from .intensity import SCALE_RULE
-from .reading import read_image, series_file
+from .reading import read_image
 from .registration import move
 from .writing import check_output, write_files, write_image
 from .writing_dicom import series_files
@@ -14,15 +23,18 @@ __all__ = [
     "SCALE_RULE",
     "Examination",
     "Grid",
+    "SeriesSource",
     "acquisition_of_keys",
     "check_output",
     "common_acquisition",
     "move",
+    "note_identities",
     "read_acquisition",
     "read_image",
     "resample",
     "series_file",
     "series_files",
+    "series_source",
     "sidecar",
     "told_acquisition",
     "write_files",

@@ -18,10 +18,10 @@ from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, not
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, slices_first, slicing_axis
-from .headers import common_acquisition
+from .headers import common_acquisition, note_identities
 from .intensity import Mask, foreground, foreground_scale, local_mean, noise_deviation, noise_floor
 from .motion import Motion, slice_frame
-from .reading import read_image
+from .reading import read_with_padding
 from .registration import MOST_MISSING, Original, Shift, missing_share, move, note_missing, register, where_it_counts
 from .t1_map import times_in_seconds
 
@@ -63,6 +63,8 @@ class Examination:
         predose_motion: the movement of the patient that was undone in three dimensions; None where none was.
         predose_known: where the pre-dose image has data, (S, H, W) boolean; None for wherever the low-dose image has.
         native_time: T1 before the agent in seconds, (S, H, W) float32, 0 where the map tells nothing; None without one.
+        padding: where the low-dose image holds no measurement but what a scanner filled it up with, (S, H, W) boolean;
+            it is 0 there and so is the result. None where there is none.
     """
 
     lowdose: np.ndarray
@@ -84,6 +86,7 @@ class Examination:
     predose_motion: Motion | None = None
     predose_known: np.ndarray | None = None
     native_time: np.ndarray | None = None
+    padding: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -106,10 +109,16 @@ class Examination:
         paths = {"lowdose": lowdose_path, "predose": predose_path, "highdose": highdose_path}
         given = {role: Path(path) for role, path in paths.items() if path is not None}
         names = {role: f"{_NAMES[role]} ('{path}')" for role, path in given.items()}
-        images = {role: read_image(path) for role, path in given.items()}
         notices: list[str] = []
+        images: dict[str, sitk.Image] = {}
+        padding: dict[str, sitk.Image] = {}
+        for role, path in given.items():
+            images[role], mask = read_with_padding(path, notices)
+            if mask is not None:
+                padding[role] = mask
+        note_identities(given, names, notices)
         found = common_acquisition(given, names, notices)
-        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices)
+        return cls._checked(images, names, slice_axis, match_predose, acquisition or found, notices, padding)
 
     @classmethod
     def from_images(
@@ -141,7 +150,7 @@ class Examination:
         """
         given = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
         images = {role: image for role, image in given.items() if image is not None}
-        return cls._checked(images, names or _NAMES, slice_axis, match_predose, acquisition, [])
+        return cls._checked(images, names or _NAMES, slice_axis, match_predose, acquisition, [], {})
 
     @classmethod
     def _checked(
@@ -152,6 +161,7 @@ class Examination:
         match_predose: bool,
         acquisition: Acquisition | None,
         notices: list[str],
+        padding: Mapping[str, sitk.Image],
     ) -> Examination:
         """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
         for role, image in images.items():
@@ -162,19 +172,25 @@ class Examination:
         original = None
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
             image = checked_content(images.pop(role), names[role], notices)
-            if role == "predose" and not lies_on(image, grid, names[role], notices):
-                # As it came: it is interpolated once, when its place is known.
-                original = Original(_slices(image, axis), slice_frame(Grid.of(image), axis))
-            else:
+            if role != "predose":
                 arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+                continue
+            # As it came: it is interpolated once, when its place is known.
+            mask = padding.get(role)
+            original = Original(
+                _slices(image, axis),
+                slice_frame(Grid.of(image), axis),
+                None if mask is None else _slices(mask, axis) > 0,
+            )
+            if lies_on(image, grid, names[role], notices):
+                arrays[role] = original.volume
+        unmeasured = _slices(padding["lowdose"], axis) > 0 if "lowdose" in padding else None
         check_distinct(arrays, names)
         lowdose = arrays["lowdose"]
         note_small(lowdose, notices)
-        if "predose" in arrays:
-            original = Original(arrays.pop("predose"), slice_frame(grid, axis))
-        matched = (
-            _Matched(None) if original is None else _matched(original, lowdose, grid, axis, match_predose, notices)
-        )
+        matched = _Matched(None)
+        if original is not None:
+            matched = _matched(original, lowdose, unmeasured, grid, axis, match_predose, notices)
         return cls(
             lowdose=lowdose,
             predose=matched.predose,
@@ -182,8 +198,8 @@ class Examination:
             grid=grid,
             slice_axis=axis,
             scale=foreground_scale(lowdose),
-            noise_floor=noise_floor(lowdose),
-            noise=noise_deviation(_seen(lowdose, matched.known), matched.predose),
+            noise_floor=noise_floor(lowdose if unmeasured is None else lowdose[~unmeasured]),
+            noise=noise_deviation(_seen(lowdose, matched.known), matched.predose, unmeasured),
             predose_shift=matched.shift,
             predose_gain=matched.gain,
             predose_rest=matched.rest,
@@ -194,6 +210,7 @@ class Examination:
             acquisition=acquisition,
             predose_motion=matched.motion,
             predose_known=matched.known,
+            padding=unmeasured,
         )
 
     def part(self, start: int, stop: int) -> Examination:
@@ -222,6 +239,7 @@ class Examination:
             highdose=None if self.highdose is None else self.highdose[start:stop],
             predose_known=None if self.predose_known is None else self.predose_known[start:stop],
             native_time=None if self.native_time is None else self.native_time[start:stop],
+            padding=None if self.padding is None else self.padding[start:stop],
             grid=self.grid.part(self.slice_axis, start, stop),
             first_slice=self.first_slice + start,
         )
@@ -334,7 +352,13 @@ class _Matched(NamedTuple):
 
 
 def _matched(
-    original: Original, lowdose: np.ndarray, grid: Grid, axis: int, match: bool, notices: list[str]
+    original: Original,
+    lowdose: np.ndarray,
+    padding: Mask | None,
+    grid: Grid,
+    axis: int,
+    match: bool,
+    notices: list[str],
 ) -> _Matched:
     """Place first, then what is missing, kinship, order and gain: each needs what comes before it.
 
@@ -347,6 +371,8 @@ def _matched(
     if match:
         placed = register(original, placed, lowdose, grid, axis, notices)
     predose = placed.predose
+    if padding is not None:
+        predose[padding] = 0
     known = None if placed.known is None else where_it_counts(placed.known, lowdose)
     found = _Matched(predose, placed.shift, placed.rest, placed.motion, known)
     seen = _seen(lowdose, known)

@@ -6,33 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from ..errors import LIPCARError
 from ..json_file import read_json
 from ..physics import Acquisition
+from .dicom_files import explained_dicom, read_header, series_file
+from .dicom_frames import groups_of, value_of
 from .files import AnyPath
-from .reading import series_file
 
-ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
-"""SOP class whose numbers stand in groups by frame, where SimpleITK does not look."""
-TAGS = {
-    "0008|0016": "SOPClassUID",
-    "0018|0020": "ScanningSequence",
-    "0018|0021": "SequenceVariant",
-    "0018|0024": "SequenceName",
-    "0018|0080": "RepetitionTime",
-    "0018|0081": "EchoTime",
-    "0018|0082": "InversionTime",
-    "0018|0087": "MagneticFieldStrength",
-    "0018|1314": "FlipAngle",
-    "0018|9005": "PulseSequenceName",
-    "0018|9008": "EchoPulseSequence",
-    "0018|9009": "InversionRecovery",
-    "0018|9079": "InversionTimes",
-    "0018|9082": "EffectiveEchoTime",
+ACQUISITION = (
+    *("ScanningSequence", "SequenceVariant", "SequenceName", "PulseSequenceName", "EchoPulseSequence"),
+    *("InversionRecovery", "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "InversionTimes"),
+    *("FlipAngle", "MagneticFieldStrength"),
+)
+"""The DICOM attributes that tell an acquisition."""
+STUDY, SPACE = "study", "frame of reference"
+IDENTITY = {
+    "PatientID": "patient ID",
+    "PatientName": "patient name",
+    "PatientBirthDate": "birth date",
+    "PatientSex": "sex",
+    "StudyInstanceUID": STUDY,
+    "FrameOfReferenceUID": SPACE,
 }
-"""The DICOM attributes that tell an acquisition, by SimpleITK's keys."""
+"""The DICOM attributes that the images of one examination share."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh")
 """Image files that may have a sidecar of their own name."""
 
@@ -53,7 +49,7 @@ def read_acquisition(path: AnyPath) -> tuple[Acquisition | None, str | None]:
             return Acquisition.from_bids(_read_json(beside)), None
         file = series_file(path)
         return (None if file is None else Acquisition.from_dicom(_dicom(file))), None
-    except (LIPCARError, OSError, RuntimeError) as error:
+    except (LIPCARError, OSError) as error:
         return None, f"How '{path}' was acquired is not known: {error}"
 
 
@@ -84,6 +80,43 @@ def common_acquisition(
                 "protocol."
             )
     return None if first is None else first[1]
+
+
+def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], notices: list[str]) -> None:
+    """Say where the DICOM headers of an examination name different patients, studies or frames of reference.
+
+    What differs is not repeated: reports shall not name patients.
+
+    Args:
+        paths: of the images by role, the low-dose image first; others than DICOM tell nothing.
+        names: how messages call them, by role, the subject of a sentence.
+        notices: where sentences for the user are appended.
+    """
+    told: dict[str, dict[str, str]] = {}
+    for role, path in paths.items():
+        try:
+            file = series_file(path)
+            if file is not None:
+                told[role] = _identity(file)
+        except (LIPCARError, OSError) as error:
+            notices.append(f"Which patient '{path}' is of is not known: {error}")
+    for role, other in list(told.items())[1:]:
+        first, one = next(iter(told.items()))
+        both = f"{names[first]} and {names[role][0].lower()}{names[role][1:]}"
+        different = [word for word in IDENTITY.values() if one[word] and other[word] and one[word] != other[word]]
+        if set(different) - {STUDY, SPACE}:
+            words = ", ".join(word for word in different if word != SPACE)
+            notices.append(
+                f"{both} are of different patients by their headers, which differ in {words}. A result from two "
+                "patients is worthless; choose images of one."
+            )
+        elif STUDY in different:
+            notices.append(f"{both} are of different studies by their headers; images of one session are expected.")
+        if SPACE in different:
+            notices.append(
+                f"{both} have different frames of reference: where one lies in the other is not told by their headers. "
+                "Check that they fit, or register them first."
+            )
 
 
 def told_acquisition(path: AnyPath) -> Acquisition:
@@ -133,28 +166,19 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _dicom(file: Path) -> dict[str, Any]:
-    """What the header says, by keyword."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    reader.ReadImageInformation()
-    found: dict[str, Any] = {
-        keyword: reader.GetMetaData(key).strip() for key, keyword in TAGS.items() if reader.HasMetaDataKey(key)
-    }
-    if found.get("SOPClassUID", "").startswith(ENHANCED_MR):
-        found |= _enhanced(file)
+    """What the header says, by keyword; of a file of many frames what the first one says."""
+    header = read_header(file)
+    with explained_dicom(file):
+        groups = groups_of(header, 0)
+        found = {key: value for key in ACQUISITION if (value := value_of(groups, key)) is not None}
     if "InversionTimes" in found:
         found.setdefault("InversionTime", found["InversionTimes"])
     return found
 
 
-def _enhanced(file: Path) -> dict[str, Any]:
-    """The same of an Enhanced MR file, first frame first; nothing where pydicom is not installed."""
-    try:
-        from pydicom import dcmread
-    except ImportError:
-        return {}
-    found: dict[str, Any] = {}
-    for element in dcmread(file, stop_before_pixels=True).iterall():
-        if element.keyword in TAGS.values():
-            found.setdefault(element.keyword, element.value)
-    return found
+def _identity(file: Path) -> dict[str, str]:
+    """What the header says, in one spelling: upper and lower case, empty parts of names do not count."""
+    header = read_header(file)
+    with explained_dicom(file):
+        told = {word: str(header.get(keyword) or "") for keyword, word in IDENTITY.items()}
+    return {word: " ".join(text.replace("^", " ").split()).upper() for word, text in told.items()}

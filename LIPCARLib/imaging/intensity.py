@@ -75,7 +75,7 @@ def noise_floor(lowdose: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(background, dtype=np.float64)))) if background.size else 0.0
 
 
-def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> float:
+def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None, padding: np.ndarray | None = None) -> float:
     """How noisy an image is: standard deviation of the noise in background or in tissue, whichever shows more.
 
     A background may have been masked or filtered, and then shows less noise than tissue has. In tissue: the median
@@ -90,6 +90,7 @@ def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> f
     Args:
         lowdose: (S, H, W), non-negative, finite, in intensity units.
         predose: on the same grid and of the same gain, to a pixel or so; None where there is none.
+        padding: where both are 0 because nothing was measured, boolean; None where everything was.
 
     Returns:
         At least 0, in the same units.
@@ -104,7 +105,8 @@ def noise_deviation(lowdose: np.ndarray, predose: np.ndarray | None = None) -> f
     def inner(apart: int) -> float:
         return min(_noise_in_tissue(image, tissue, apart) for image in shown)
 
-    outer, near = noise_floor(lowdose) / float(np.sqrt(2)), inner(1)
+    floor = noise_floor(lowdose if padding is None else lowdose[~padding])
+    outer, near = floor / float(np.sqrt(2)), inner(1)
     return max(outer, near, inner(2) if outer < MASKED * near else 0.0)
 
 

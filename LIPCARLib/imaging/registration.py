@@ -72,15 +72,18 @@ class Original:
     Attributes:
         volume: (S', H', W') float32, non-negative.
         frame: where it lies, see `slice_frame`.
+        padding: what a scanner filled it up with, (S', H', W'); None where nothing is known to be.
     """
 
     volume: np.ndarray
     frame: Frame
+    padding: Mask | None = None
 
     @cached_property
     def data(self) -> Mask:
         """Where there is any, (S', H', W')."""
-        return ~without_data(self.volume)
+        missing = without_data(self.volume)
+        return ~(missing if self.padding is None else missing | self.padding)
 
     def placed(self, grid: Grid, slice_axis: int, motion: Motion | None = None) -> Placed:
         """Where the low-dose image has it.

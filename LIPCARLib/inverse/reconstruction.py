@@ -163,10 +163,10 @@ def reconstruct(
     told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, device)
     if not model.uses_acquisition:
-        return _assembled(batches, seconds, provenance, ())
+        return _assembled(examination, batches, seconds, provenance, ())
     shares = [share for batch in batches for share in batch.unexplained]
     notices = (*told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
-    return _assembled(batches, seconds, provenance | told.provenance(), notices)
+    return _assembled(examination, batches, seconds, provenance | told.provenance(), notices)
 
 
 @dataclass(frozen=True)
@@ -362,11 +362,22 @@ def _paper(session: Session, alpha: float, solver: str) -> Solver:
     return proximal(problem, xbar, Stop(iterations))
 
 
-def _assembled(batches: list[_Batch], seconds: float, provenance: dict[str, Any], notices: tuple[str, ...]) -> Result:
+def _assembled(
+    examination: Examination,
+    batches: list[_Batch],
+    seconds: float,
+    provenance: dict[str, Any],
+    notices: tuple[str, ...],
+) -> Result:
     consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
+    highdose, prior = (
+        np.concatenate(volumes) for volumes in ([b.highdose for b in batches], [b.prior for b in batches])
+    )
+    if examination.padding is not None:
+        highdose[examination.padding] = prior[examination.padding] = 0
     return Result(
-        highdose=np.concatenate([b.highdose for b in batches]),
-        prior=np.concatenate([b.prior for b in batches]),
+        highdose=highdose,
+        prior=prior,
         data_consistency=np.concatenate(consistency) if consistency else None,
         objective=[values for b in batches for values in b.objective],
         residual_rms=[value for b in batches for value in b.residual_rms],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import LIPCARError
-from ..imaging import common_acquisition, series_files, write_files
+from ..imaging import common_acquisition, note_identities, series_files, series_source, write_files
 from ..physics import Acquisition
 from .geometry import image_of
 from .mrml import provenance_of, related
@@ -36,10 +37,12 @@ def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[
         raise LIPCARError(_("The volume '{name}' is no result of LIPCAR.").format(name=output.GetName()))
     folder = _free_folder(Path(parent), output.GetName())
     source = related(output, "lowdose")
-    header = None if source is None else _file_of(source, dicom_file) or dicom_header(source)
+    header = None if source is None else _files_of(source, dicom_file) or dicom_header(source)
     image = image_of(output, output.GetName())
     first = int(provenance["slices"].split("-")[0])
-    write_files(series_files(folder, image, int(provenance["slice_axis"]), provenance, header, first), fresh=folder)
+    taken_over = series_source(header, [])
+    axis = int(provenance["slice_axis"])
+    write_files(series_files(folder, image, axis, provenance, taken_over, first), fresh=folder)
     return folder
 
 
@@ -67,7 +70,8 @@ def dicom_header(volume: VolumeNode) -> Any:
     header = Dataset()
     for keyword, value in known.items():
         if tag_for_keyword(keyword) is not None:
-            setattr(header, keyword, value)
+            with suppress(ValueError, TypeError):  # of what the scene holds, not all is valid DICOM
+                setattr(header, keyword, value)
     return header
 
 
@@ -82,8 +86,9 @@ def acquisition_of(
         notices: where sentences for the user are appended, as by `common_acquisition`.
     """
     given = {role: volume for role, volume in volumes.items() if volume is not None}
-    files = {role: file for role, volume in given.items() if (file := _file_of(volume, dicom_file))}
+    files = {role: found[0] for role, volume in given.items() if (found := _files_of(volume, dicom_file))}
     names = {role: _("The volume '{name}'").format(name=given[role].GetName()) for role in files}
+    note_identities(files, names, notices)
     return common_acquisition(files, names, notices)
 
 
@@ -96,8 +101,7 @@ def _free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def _file_of(volume: VolumeNode, dicom_file: Callable[[str], str]) -> Path | None:
-    """A file of the DICOM series that a volume was loaded from, where Slicer's database still has it."""
-    uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
-    path = dicom_file(uids[0]) if uids else ""
-    return Path(path) if path and Path(path).is_file() else None
+def _files_of(volume: VolumeNode, dicom_file: Callable[[str], str]) -> list[Path]:
+    """The files of the DICOM series that a volume was loaded from, as far as Slicer's database still has them."""
+    paths = [dicom_file(uid) for uid in (volume.GetAttribute("DICOM.instanceUIDs") or "").split()]
+    return [Path(path) for path in paths if path and Path(path).is_file()]

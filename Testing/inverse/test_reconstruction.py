@@ -486,3 +486,11 @@ def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdo
 def test_auto_needs_the_proximal_solver(examination: Examination, model: NetworkPair) -> None:
     with pytest.raises(LIPCARError, match="'adam' is the paper's and takes a number"):
         run(examination, model, alpha="auto", solver="adam")
+
+
+def test_nothing_is_made_up_in_padding(examination: Examination, model: NetworkPair) -> None:
+    padding = np.zeros(examination.lowdose.shape, bool)
+    padding[:, 10:20, 5:30] = True
+    result = complete(reconstruct(replace(examination, padding=padding), model, device="cpu", iterations=2))
+    assert not result.highdose[padding].any() and not result.prior[padding].any()
+    assert result.highdose[~padding].any()
