@@ -99,6 +99,8 @@ class Grid:
         has no extent.
         """
         cosines = np.reshape(self.direction, (self.dimension, -1))
+        if np.abs(cosines).max() > 1 + RIGHT_ANGLES:
+            return None
         if np.abs(cosines.T @ cosines - np.eye(self.dimension)).max() <= RIGHT_ANGLES:
             return self
         if abs(np.linalg.det(cosines)) < RIGHT_ANGLES:

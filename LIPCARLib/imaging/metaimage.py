@@ -14,7 +14,7 @@ from .checks import check_form
 from .grid import Grid
 from .stored import ADVICE, Stored, UnreadableError, beside, header_lines, integers, numbers, regular_size, text
 
-BEGINNING = re.compile(rb"(ObjectType|NDims|Comment)[ \t]*=")
+BEGINNING = re.compile(rb"[A-Za-z]+[ \t]*=")
 KEYS = (  # noqa: SIM905
     "AnatomicalOrientation BinaryData BinaryDataByteOrderMSB CenterOfRotation Color Comment CompressedData "
     "CompressedDataSize CompressionLevel DimSize DistanceUnits ElementByteOrderMSB ElementDataFile ElementMax "
@@ -56,6 +56,7 @@ def read_header(path: Path, name: str, notices: list[str]) -> Stored:
     with path.open("rb") as file:
         keys = _keys(file)
         start = file.tell()
+        more = file.read(1)
     if keys.get("ObjectType", "Image") != "Image":
         raise UnreadableError(f"it holds an object of type {keys['ObjectType'][:40]!r}; an Image is expected.")
     (dimension,) = integers(keys["NDims"].split(), 1, "NDims", 1)
@@ -74,6 +75,8 @@ def read_header(path: Path, name: str, notices: list[str]) -> Stored:
     ]
     data = path
     if keys["ElementDataFile"].upper() != "LOCAL":
+        if more:
+            raise UnreadableError(f"its header goes on after ElementDataFile, which should be its last line. {ADVICE}")
         data, start = beside(path, keys["ElementDataFile"]), 0
     binary, compressed = _boolean(keys, "BinaryData", True), _boolean(keys, "CompressedData", False)
     order = ">" if _boolean(keys, "BinaryDataByteOrderMSB", _boolean(keys, "ElementByteOrderMSB", False)) else "<"
