@@ -47,10 +47,12 @@ def refused(path: Path) -> Iterator[None]:
         raise LIPCARError(f"'{path}' cannot be read as an image: {error}") from error
     except FileNotFoundError as error:
         raise LIPCARError(f"'{path}' does not exist. Give a file, or a folder that holds one DICOM series.") from error
-    except OSError as error:  # of the system, or a checksum of gzip
-        raise LIPCARError(f"'{path}' cannot be read as an image: {error.strerror or error}. {ADVICE}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise LIPCARError(f"'{path}' cannot be read as an image: {error.strerror}.") from error
+        raise LIPCARError(f"'{path}' is damaged: {error}. {ADVICE}") from error  # gzip or bz2 says so
     except (EOFError, zlib.error) as error:
-        raise LIPCARError(f"'{path}' cannot be read as an image, it is damaged: {error}. {ADVICE}") from error
+        raise LIPCARError(f"'{path}' is damaged: {error}. {ADVICE}") from error
     except MemoryError as error:
         raise LIPCARError(f"'{path}' needs more memory than there is. Cut it to the slices you need.") from error
 
