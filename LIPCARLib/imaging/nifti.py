@@ -14,7 +14,7 @@ from .checks import check_form
 from .grid import Grid, join
 from .stored import ADVICE, Stored, UnreadableError, beside, is_gzip
 
-_PLACES_1 = {
+PLACES_1 = {
     "dim": ("8i2", 40),
     "datatype": ("i2", 70),
     "bits": ("i2", 72),
@@ -31,7 +31,7 @@ _PLACES_1 = {
     "magic": ("V4", 344),
 }
 """Type and byte of what is needed, version 1."""
-_PLACES_2 = {
+PLACES_2 = {
     "magic": ("V8", 4),
     "datatype": ("i2", 12),
     "bits": ("i2", 14),
@@ -57,10 +57,10 @@ def _layout(length: int, places: dict[str, tuple[str, int]], order: str) -> tupl
 
 
 LAYOUTS = {
-    (348).to_bytes(4, "little"): _layout(348, _PLACES_1, "<"),
-    (348).to_bytes(4, "big"): _layout(348, _PLACES_1, ">"),
-    (540).to_bytes(4, "little"): _layout(540, _PLACES_2, "<"),
-    (540).to_bytes(4, "big"): _layout(540, _PLACES_2, ">"),
+    (348).to_bytes(4, "little"): _layout(348, PLACES_1, "<"),
+    (348).to_bytes(4, "big"): _layout(348, PLACES_1, ">"),
+    (540).to_bytes(4, "little"): _layout(540, PLACES_2, "<"),
+    (540).to_bytes(4, "big"): _layout(540, PLACES_2, ">"),
 }
 """Byte order and layout of a header by its first bytes, which are its own length."""
 LONGEST = 540
@@ -190,7 +190,12 @@ def _grid(header: np.void, size: tuple[int, ...], name: str, notices: list[str])
     def placed(matrix: np.ndarray, offset: np.ndarray) -> Grid:
         return Grid.of_axes(size, TO_LPS @ matrix * scale, TO_LPS @ offset * scale)
 
-    qform = placed(_rotation(header) * spacing, header["offset"].astype(float)) if has_qform else None
+    rotation = _rotation(header) if has_qform else None
+    qform = None if rotation is None else placed(rotation * spacing, header["offset"].astype(float))
+    if has_qform and rotation is None:
+        if not has_sform:
+            raise UnreadableError(f"its qform is no rotation, and it has no sform. {ADVICE}")
+        notices.append(f"{name} has a qform that is no rotation; its sform was taken.")
     if has_sform:
         matrix, offset = np.split(header["srow"].astype(float), [3], axis=1)
         if header["dim"][0] == 2 and not matrix[:, 2].any():
@@ -230,15 +235,13 @@ def _chosen(sform: Grid, qform: Grid | None, spacing: np.ndarray, name: str, not
     return sform
 
 
-def _rotation(header: np.void) -> np.ndarray:
-    """The qform's rotation (RAS), its third axis turned round where the grid is left-handed."""
+def _rotation(header: np.void) -> np.ndarray | None:
+    """The qform's rotation (RAS), its third axis turned round where the grid is left-handed; None where it is none."""
     b, c, d = (float(value) for value in header["quatern"])
     rest = 1 - b * b - c * c - d * d
     handed = float(header["pixdim"][0])
     if rest < -1e-5 or handed not in (-1, 0, 1):
-        raise UnreadableError(
-            f"its qform is no rotation (quaternion {b:.6g}, {c:.6g}, {d:.6g}, pixdim[0] {handed:g}). {ADVICE}"
-        )
+        return None
     a = math.sqrt(max(rest, 0))  # the quaternion's first number follows: its norm is 1
     rotation = np.array(
         [
