@@ -54,7 +54,8 @@ class Grid:
             axes: (d, d) mm from voxel to voxel along each index axis, one in each column.
             origin: (d,) mm.
         """
-        lengths = np.linalg.norm(axes, axis=0)
+        with np.errstate(over="ignore"):  # beyond all numbers is infinite, and refused as such
+            lengths = np.linalg.norm(axes, axis=0)
         cosines = axes / np.where(lengths > 0, lengths, 1)
         return cls(size, tuple(lengths.tolist()), tuple(origin.tolist()), tuple(cosines.ravel().tolist()))
 
