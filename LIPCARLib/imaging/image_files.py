@@ -36,17 +36,12 @@ def read_file(path: Path, notices: list[str]) -> sitk.Image:
 
 
 def _stored(path: Path, name: str, notices: list[str]) -> Stored:
-    start = _start(path)
-    if start.startswith(nrrd.MAGIC):
-        return nrrd.read_header(path, name, notices)
-    if metaimage.BEGINNING.match(start):
-        return metaimage.read_header(path, name, notices)
-    if start[:4] in nifti.LAYOUTS:
-        return nifti.read_header(path, name, notices)
-    raise UnreadableError(f"{'it is empty' if not start else 'its format is not known'}. Give one of {FORMATS}.")
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes, decompressed."""
     with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
-        return file.read(132)
+        start = file.read(132)
+    if start[:4] in nifti.LAYOUTS:  # the one that is compressed as a whole
+        return nifti.read_header(path, name, notices)
+    if not is_gzip(path) and start.startswith(nrrd.MAGIC):
+        return nrrd.read_header(path, name, notices)
+    if not is_gzip(path) and metaimage.BEGINNING.match(start):
+        return metaimage.read_header(path, name, notices)
+    raise UnreadableError(f"{'it is empty' if not start else 'its format is not known'}. Give one of {FORMATS}.")

@@ -12,7 +12,18 @@ import numpy as np
 
 from .checks import check_form
 from .grid import Grid
-from .stored import ADVICE, Stored, UnreadableError, beside, header_lines, integers, numbers, regular_size, text
+from .stored import (
+    ADVICE,
+    Stored,
+    UnreadableError,
+    beside,
+    file_name,
+    header_lines,
+    integers,
+    numbers,
+    regular_size,
+    text,
+)
 
 BEGINNING = re.compile(rb"[A-Za-z]+[ \t]*=")
 KEYS = (  # noqa: SIM905
@@ -24,6 +35,8 @@ KEYS = (  # noqa: SIM905
     "TransformType"
 ).split()
 """Every key of the format. Programs add others; one that looks like one of these is a damaged one."""
+REMARKS = ("Comment", "Name", "Modality", "SequenceID")
+"""Keys that may say anything."""
 TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -103,16 +116,17 @@ def _keys(file: BinaryIO) -> dict[str, str]:
     keys: dict[str, str] = {}
     for line in header_lines(file):
         key, equals, value = line.partition(b"=")
-        word = text(key, "its header").strip()
+        word = text(key)
         if not equals or not word:
             raise UnreadableError(f"its header has a line without a key: {line[:60]!r}. {ADVICE}")
         if word not in KEYS:
             if close := get_close_matches(word.lower(), [key.lower() for key in KEYS], 1, 0.8):
                 raise UnreadableError(f"its header has the key {word[:60]!r}, a damaged {close[0]}? {ADVICE}")
             continue
-        if word in keys and word != "Comment":
+        if word in keys:
             raise UnreadableError(f"its header has {word} twice. {ADVICE}")
-        keys[word] = text(value, "its header").strip() if word not in ("Comment", "Name") else ""
+        if word not in REMARKS:
+            keys[word] = file_name(value) if word == "ElementDataFile" else text(value)
         if word == "ElementDataFile":
             break
     missing = [name for name in ("NDims", "DimSize", "ElementType", "ElementDataFile") if name not in keys]

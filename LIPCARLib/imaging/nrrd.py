@@ -12,7 +12,18 @@ import numpy as np
 
 from .checks import check_form
 from .grid import Grid
-from .stored import ADVICE, Stored, UnreadableError, beside, header_lines, integers, numbers, regular_size, text
+from .stored import (
+    ADVICE,
+    Stored,
+    UnreadableError,
+    beside,
+    file_name,
+    header_lines,
+    integers,
+    numbers,
+    regular_size,
+    text,
+)
 
 MAGIC = b"NRRD000"
 FIELDS = re.compile(
@@ -21,6 +32,8 @@ FIELDS = re.compile(
     "thicknesses|type|units"
 )
 """Every field of the format, without the spaces that some are written with."""
+REMARKS = ("content", "labels", "sampleunits", "units")
+"""Fields that may say anything."""
 TYPES = {
     "i1": "signed char|char|int8|int8_t",
     "u1": "uchar|unsigned char|uint8|uint8_t",
@@ -119,7 +132,10 @@ def _fields(file: BinaryIO) -> dict[str, str]:
             raise UnreadableError(f"its header has a line that NRRD does not know: {line[:60]!r}. {ADVICE}")
         if key in fields:
             raise UnreadableError(f"its header has the field '{key}' twice. {ADVICE}")
-        fields[key] = text(value, "its header").strip()
+        if key == "datafile":
+            fields[key] = file_name(value)
+        elif key not in REMARKS:
+            fields[key] = text(value)
     missing = [name for name in ("dimension", "type", "sizes", "encoding") if name not in fields]
     if missing:
         raise UnreadableError(f"its header does not tell {' and '.join(missing)}. {ADVICE}")

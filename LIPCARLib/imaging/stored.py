@@ -170,10 +170,10 @@ def beside(header: Path, name: str) -> Path:
     """The file of voxels that a header names.
 
     Raises:
-        UnreadableError: it lies in another folder, where nobody would look for it or a list of files.
+        UnreadableError: it lies in another folder, is no regular file, or is a list of files.
     """
     name = name.removeprefix("./").removeprefix(".\\")
-    if not name or re.search(r"[/\\\0]", name) or name in (".", "..") or name.split()[0] == "LIST" or "%" in name:
+    if name in ("", ".", "..") or re.search(r"[/\\\0]|^LIST\b|%\d*d", name):
         raise UnreadableError(
             f"it names {name[:80]!r} for its voxels; one file in the same folder is expected. Put header and voxels "
             "together, or save the image as one .nrrd file."
@@ -182,7 +182,7 @@ def beside(header: Path, name: str) -> Path:
     try:
         regular_size(path)
     except (UnreadableError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = f"{error.strerror}." if isinstance(error, OSError) else error
         raise UnreadableError(f"the file '{name}' that should be beside it cannot be read: {reason}") from error
     return path
 
@@ -201,15 +201,21 @@ def header_lines(file: BinaryIO) -> Iterator[bytes]:
         yield line.rstrip(b"\r\n")
 
 
-def text(line: bytes, where: str) -> str:
-    """A line of a header, which is plain text.
+def text(line: bytes) -> str:
+    """What a line of a header says where that is more than a remark: plain text.
 
     Raises:
         UnreadableError: control characters or bytes beyond ASCII.
     """
-    if not line.isascii() or not line.decode("ascii").replace("\t", " ").isprintable():
-        raise UnreadableError(f"{where} has a line that is no text: {line[:60]!r}. {ADVICE}")
-    return line.decode("ascii")
+    words = line.decode("latin-1").strip()
+    if not words.isascii() or not words.replace("\t", " ").isprintable():
+        raise UnreadableError(f"its header has a line that is no text: {line[:60]!r}. {ADVICE}")
+    return words
+
+
+def file_name(line: bytes) -> str:
+    """The same of a line that names a file, which may have any name."""
+    return line.decode("utf-8", "surrogateescape").strip()
 
 
 def numbers(words: Sequence[str], count: int, name: str) -> np.ndarray:
@@ -263,11 +269,11 @@ def _decoded(file: BinaryIO, encoding: str) -> Iterator[bytes]:
     if encoding == "zlib":
         yield from _inflated(file)
         return
-    reader: BinaryIO = file
+    reader: BinaryIO | gzip.GzipFile | bz2.BZ2File = file
     if encoding == "gzip":
-        reader = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
+        reader = gzip.GzipFile(fileobj=file)
     elif encoding == "bzip2":
-        reader = bz2.BZ2File(file)  # type: ignore[assignment]
+        reader = bz2.BZ2File(file)
     while chunk := reader.read(CHUNK):
         yield chunk
 
@@ -276,9 +282,10 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
     decoder = zlib.decompressobj(wbits=47)  # zlib or gzip, told by its first bytes
     while not decoder.eof:
         packed = decoder.unconsumed_tail or file.read(CHUNK)
-        if not packed:
+        chunk = decoder.decompress(packed, CHUNK)
+        if not packed and not chunk:
             raise EOFError("the compressed voxels end early")
-        yield decoder.decompress(packed, CHUNK)
+        yield chunk
     if decoder.unused_data or file.read(1):
         raise EOFError("something follows the compressed voxels")
 
