@@ -17,6 +17,7 @@ from .stored import (
     Stored,
     UnreadableError,
     beside,
+    check_told,
     file_name,
     header_lines,
     integers,
@@ -35,7 +36,7 @@ KEYS = (  # noqa: SIM905
     "TransformType"
 ).split()
 """Every key of the format. Programs add others; one that looks like one of these is a damaged one."""
-REMARKS = ("Comment", "Name", "Modality", "SequenceID")
+REMARKS = ("Color", "Comment", "ID", "Modality", "Name", "ParentID", "SequenceID")
 """Keys that may say anything."""
 TYPES = {
     "MET_CHAR": "i1",
@@ -120,7 +121,7 @@ def _keys(file: BinaryIO) -> dict[str, str]:
         if not equals or not word:
             raise UnreadableError(f"its header has a line without a key: {line[:60]!r}. {ADVICE}")
         if word not in KEYS:
-            if close := get_close_matches(word.lower(), [key.lower() for key in KEYS], 1, 0.8):
+            if close := get_close_matches(word.lower(), [one.lower() for one in KEYS if one not in REMARKS], 1, 0.8):
                 raise UnreadableError(f"its header has the key {word[:60]!r}, a damaged {close[0]}? {ADVICE}")
             continue
         if word in keys:
@@ -129,9 +130,7 @@ def _keys(file: BinaryIO) -> dict[str, str]:
             keys[word] = file_name(value) if word == "ElementDataFile" else text(value)
         if word == "ElementDataFile":
             break
-    missing = [name for name in ("NDims", "DimSize", "ElementType", "ElementDataFile") if name not in keys]
-    if missing:
-        raise UnreadableError(f"its header does not tell {' and '.join(missing)}. {ADVICE}")
+    check_told(keys, "NDims", "DimSize", "ElementType", "ElementDataFile")
     return keys
 
 

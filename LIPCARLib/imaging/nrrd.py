@@ -17,6 +17,7 @@ from .stored import (
     Stored,
     UnreadableError,
     beside,
+    check_told,
     file_name,
     header_lines,
     integers,
@@ -136,9 +137,7 @@ def _fields(file: BinaryIO) -> dict[str, str]:
             fields[key] = file_name(value)
         elif key not in REMARKS:
             fields[key] = text(value)
-    missing = [name for name in ("dimension", "type", "sizes", "encoding") if name not in fields]
-    if missing:
-        raise UnreadableError(f"its header does not tell {' and '.join(missing)}. {ADVICE}")
+    check_told(fields, "dimension", "type", "sizes", "encoding")
     return fields
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +216,13 @@ def text(line: bytes) -> str:
 def file_name(line: bytes) -> str:
     """The same of a line that names a file, which may have any name."""
     return line.decode("utf-8", "surrogateescape").strip()
+
+
+def check_told(fields: Mapping[str, str], *names: str) -> None:
+    """Refuse a header that leaves out what no image can do without."""
+    missing = [name for name in names if name not in fields]
+    if missing:
+        raise UnreadableError(f"its header does not tell {' and '.join(missing)}. {ADVICE}")
 
 
 def numbers(words: Sequence[str], count: int, name: str) -> np.ndarray:
