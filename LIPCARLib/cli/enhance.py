@@ -117,7 +117,8 @@ def enhance(
         outputs = replace(outputs, dicom_source=series_source(lowdose, notices))
         examination = replace(examination, notices=(*examination.notices, *notices))
     if t1_map is not None:
-        examination = examination.with_t1_map(read_image(t1_map), f"The T1 map ('{t1_map}')")
+        said: list[str] = []
+        examination = examination.with_t1_map(read_image(t1_map, said), f"The T1 map ('{t1_map}')", said)
     chosen = load_model(
         default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
     )

@@ -35,6 +35,11 @@ def check_kind(image: sitk.Image | sitk.ImageFileReader, name: str) -> None:
         size, pixel, components = image.GetSize(), image.GetPixelID(), image.GetNumberOfComponents()
     else:
         size, pixel, components = image.GetSize(), image.GetPixelID(), image.GetNumberOfComponentsPerPixel()
+    check_form(size, components, pixel in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64), name)
+
+
+def check_form(size: tuple[int, ...], components: int, is_complex: bool, name: str) -> None:
+    """The same of what a header says: voxels along each axis, values in each of them, and whether these are complex."""
     if len(size) not in (2, 3):
         raise LIPCARError(
             f"{name} has {len(size)} dimensions ({join(size)}); a single image in two or "
@@ -46,7 +51,7 @@ def check_kind(image: sitk.Image | sitk.ImageFileReader, name: str) -> None:
             "or a time series); one is expected. Save the channel or time point you want as a "
             "magnitude image."
         )
-    if pixel in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+    if is_complex:
         raise LIPCARError(f"{name} has complex values; a magnitude image is expected. Take the absolute value first.")
     if 0 in size:
         raise LIPCARError(f"{name} is empty ({join(size)} voxels).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .checks import check_distinct, check_kind, checked_content, lies_on, note_s
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
-from .grid import Grid, slices_first, slicing_axis
+from .grid import Grid, checked_grid, slices_first, slicing_axis
 from .headers import common_acquisition, note_identities
 from .intensity import Mask, foreground, foreground_scale, local_mean, noise_deviation, noise_floor
 from .motion import Motion, slice_frame
@@ -166,6 +166,7 @@ class Examination:
         """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
         for role, image in images.items():
             check_kind(image, names[role])
+            images[role] = checked_grid(Grid.of(image), names[role], notices).put_on(image)
         grid = Grid.of(images["lowdose"])
         axis = slicing_axis(grid, slice_axis)
         arrays: dict[str, np.ndarray] = {}
@@ -244,18 +245,19 @@ class Examination:
             first_slice=self.first_slice + start,
         )
 
-    def with_t1_map(self, image: sitk.Image, name: str = "The T1 map") -> Examination:
+    def with_t1_map(self, image: sitk.Image, name: str = "The T1 map", said: Sequence[str] = ()) -> Examination:
         """The same with a map of the patient's T1 before the agent.
 
         Args:
             image: on the low-dose image's grid, in seconds or milliseconds; zero, negative or not finite where the map
                 tells nothing.
             name: how messages call it, the subject of a sentence.
+            said: sentences for the user from reading it.
 
         Raises:
             LIPCARError: another grid, or values that are no T1 (see `times_in_seconds`).
         """
-        notices: list[str] = []
+        notices = list(said)
         times = times_in_seconds(self.slices_of(image, name), foreground(self.lowdose), name, notices)
         return replace(self, native_time=times, notices=(*self.notices, *notices))
 

@@ -11,6 +11,12 @@ from ..errors import LIPCARError
 
 GRID_TOLERANCE = 1e-2
 """Two grids are one when no corner of the field of view is further off than this, in voxels."""
+RIGHT_ANGLES = 1e-5
+"""Direction cosines are orthonormal to this, what rounding to six digits leaves."""
+SHEAR_TOLERANCE = 0.5
+"""Axes are set at right angles where no corner of the field of view moves further, in voxels."""
+SPACINGS, FARTHEST = (1e-4, 1e4), 1e6
+"""mm. Other spacings and places are no examination's: a damaged header or another unit."""
 THICK_SLICES = 1.05
 """A spacing that is larger than the next one by this factor is that of the slices."""
 
@@ -39,6 +45,20 @@ class Grid:
         """The grid that an image lies on."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
+    @classmethod
+    def of_axes(cls, size: tuple[int, ...], axes: np.ndarray, origin: np.ndarray) -> Grid:
+        """The grid of a header.
+
+        Args:
+            size: voxels along each index axis.
+            axes: (d, d) mm from voxel to voxel along each index axis, one in each column.
+            origin: (d,) mm.
+        """
+        with np.errstate(over="ignore"):  # beyond all numbers is infinite, and refused as such
+            lengths = np.linalg.norm(axes, axis=0)
+        cosines = axes / np.where(lengths > 0, lengths, 1)
+        return cls(size, tuple(lengths.tolist()), tuple(origin.tolist()), tuple(cosines.ravel().tolist()))
+
     @property
     def dimension(self) -> int:
         """2 or 3."""
@@ -55,7 +75,13 @@ class Grid:
         """
         if array.shape != self.size[::-1]:
             raise ValueError(f"array of shape {array.shape} for a grid of {self.size[::-1]}")
-        image = sitk.GetImageFromArray(np.asarray(array, np.float32), isVector=False)
+        return self.put_on(sitk.GetImageFromArray(np.asarray(array, np.float32), isVector=False))
+
+    def put_on(self, image: sitk.Image) -> sitk.Image:
+        """The image with its voxels on this grid; itself where they are, else a shallow copy."""
+        if Grid.of(image) == self:
+            return image
+        image = sitk.Image(image)
         image.SetSpacing(self.spacing)
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
@@ -66,6 +92,26 @@ class Grid:
         size = tuple(stop - start if a == axis else n for a, n in enumerate(self.size))
         first = np.asarray([[start if a == axis else 0 for a in range(self.dimension)]])
         return replace(self, size=size, origin=tuple(self.points(first)[0].tolist()))
+
+    def upright(self) -> Grid | None:
+        """The nearest grid whose axes stand at right angles; itself where they do, None where none is near.
+
+        Its center stays where it is. None is near where a corner would move by more than `SHEAR_TOLERANCE`, or an axis
+        has no extent.
+        """
+        cosines = np.reshape(self.direction, (self.dimension, -1))
+        if np.abs(cosines).max() > 1 + RIGHT_ANGLES:
+            return None
+        if np.abs(cosines.T @ cosines - np.eye(self.dimension)).max() <= RIGHT_ANGLES:
+            return self
+        if abs(np.linalg.det(cosines)) < RIGHT_ANGLES:
+            return None
+        left, _, right = np.linalg.svd(cosines)
+        turned = replace(self, direction=tuple((left @ right).ravel().tolist()))
+        center = (np.asarray([self.size]) - 1) / 2
+        origin = np.asarray(self.origin) + (self.points(center) - turned.points(center))[0]
+        turned = replace(turned, origin=tuple(origin.tolist()))
+        return turned if self._corner_distance(turned) <= SHEAR_TOLERANCE else None
 
     def points(self, indices: np.ndarray) -> np.ndarray:
         """Physical points (N, d) in mm of continuous indices (N, d)."""
@@ -100,16 +146,64 @@ class Grid:
         inside = (there >= -0.5 - GRID_TOLERANCE) & (there <= np.asarray(other.size) - 0.5 + GRID_TOLERANCE)
         return float(inside.all(axis=1).mean())
 
+    def distance(self, other: Grid) -> float:
+        """Largest distance in mm between matching corners of two grids of one size."""
+        corners = self._corners()
+        return float(np.linalg.norm(self.points(corners) - other.points(corners), axis=1).max())
+
     def _matrix(self) -> np.ndarray:
         cosines = np.asarray(self.direction).reshape(self.dimension, self.dimension)
         matrix: np.ndarray = cosines * np.asarray(self.spacing)
         return matrix
 
-    def _corner_distance(self, other: Grid) -> float:
-        """Largest distance in voxels between matching corners; outer ones, for one slice has no others."""
+    def _corners(self) -> np.ndarray:
+        """(2^d, d) indices of the outer corners, for one slice has no others."""
         ends = [(-0.5, n - 0.5) for n in self.size]
-        corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, self.dimension)
+        return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, self.dimension)
+
+    def _corner_distance(self, other: Grid) -> float:
+        """Largest distance in voxels between matching corners."""
+        corners = self._corners()
         return float(np.abs(self.indices(other.points(corners)) - corners).max())
+
+
+def checked_grid(grid: Grid, name: str, notices: list[str]) -> Grid:
+    """The grid with its axes at right angles.
+
+    Args:
+        grid: as a header has it.
+        name: how messages call its image, the subject of a sentence.
+        notices: where a sentence for the user is appended if its axes were turned.
+
+    Raises:
+        LIPCARError: not finite, no extent or one that no examination has, axes that are sheared.
+    """
+    numbers = np.asarray((*grid.spacing, *grid.origin, *grid.direction))
+    if not np.isfinite(numbers).all():
+        raise LIPCARError(
+            f"{name} has a place in space that is not finite (spacing {join(grid.spacing)} mm, origin "
+            f"({join(grid.origin, ', ')}) mm). Its header is damaged; export it again."
+        )
+    if not (SPACINGS[0] <= min(grid.spacing) and max(grid.spacing) <= SPACINGS[1]) or (
+        np.abs(grid.origin).max() > FARTHEST
+    ):
+        raise LIPCARError(
+            f"{name} has a spacing of {join(grid.spacing)} mm from ({join(grid.origin, ', ')}) mm on; spacings of "
+            f"{SPACINGS[0]:g} to {SPACINGS[1]:g} mm are expected. Its header is damaged or has another unit; export it "
+            "again."
+        )
+    upright = grid.upright()
+    if upright is None:
+        raise LIPCARError(
+            f"{name} has axes that do not stand at right angles (a shear, as an affine registration leaves). Resample "
+            "it onto a grid with right angles first."
+        )
+    if upright.differences(grid):
+        notices.append(
+            f"{name} has axes that do not quite stand at right angles; the nearest ones that do were taken, by which "
+            f"no voxel lies more than {upright.distance(grid):.2g} mm elsewhere."
+        )
+    return upright
 
 
 def resample(image: sitk.Image, grid: Grid) -> sitk.Image:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination, Grid
+from LIPCARLib.imaging.grid import checked_grid
 
 from .samples import array_of, head, image_of, oblique_image, random_image
 
@@ -101,3 +104,61 @@ def test_another_slice_of_the_patient_does_not_overlap() -> None:
     pre.SetOrigin((0, 0, 5))
     with pytest.raises(LIPCARError, match="covers only 0%"):
         Examination.from_images(low, pre)
+
+
+def sheared(image: sitk.Image, amount: float) -> sitk.Image:
+    """The image with its third axis leaning by `amount` along the first."""
+    cosines = np.reshape(image.GetDirection(), (3, 3)).copy()
+    cosines[:, 2] += amount * cosines[:, 0]
+    cosines[:, 2] /= np.linalg.norm(cosines[:, 2])
+    image.SetDirection(cosines.ravel().tolist())
+    return image
+
+
+@pytest.mark.parametrize("amount", [0.0, 1e-7, 1e-3, 7e-3])
+def test_axes_are_set_at_right_angles(amount: float) -> None:
+    image = sheared(oblique_image((4, 30, 30)), amount)
+    before = Grid.of(image)
+    notices: list[str] = []
+    after = checked_grid(before, "It", notices)
+    cosines = np.reshape(after.direction, (3, 3))
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-5)
+    center = (np.asarray([after.size]) - 1) / 2
+    np.testing.assert_allclose(after.points(center), before.points(center), atol=1e-9)
+    if amount < 1e-5:
+        assert after is before and not notices
+    else:
+        assert after.distance(before) < 0.1 and (amount < 5e-3 or "right angles" in notices[0])
+        assert checked_grid(after, "It", []) == after
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spacing": (1.0, 1.0, 1e-6)}, "spacings of 0.0001 to"),
+        ({"spacing": (1.0, 1.0, 1e6)}, "spacings of"),
+        ({"origin": (0.0, 1e9, 0.0)}, "spacings of"),
+        ({"origin": (0.0, float("nan"), 0.0)}, "not finite"),
+        ({"spacing": (1.0, float("inf"), 1.0)}, "not finite"),
+        ({"direction": (1.0, 0.0, 0.2, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)}, "right angles"),
+        ({"direction": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)}, "right angles"),
+    ],
+)
+def test_a_grid_is_finite_and_at_right_angles_or_refused(change: dict[str, tuple[float, ...]], message: str) -> None:
+    grid = replace(Grid((20, 30, 5), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)), **change)
+    with pytest.raises(LIPCARError, match=message):
+        checked_grid(grid, "It", [])
+
+
+def test_images_from_elsewhere_are_checked_too() -> None:
+    """A node of Slicer or an image of a script did not come through `read_image`."""
+    with pytest.raises(LIPCARError, match="right angles"):
+        Examination.from_images(sheared(oblique_image((4, 30, 30)), 0.3))
+    examination = Examination.from_images(sheared(oblique_image((4, 30, 30)), 7e-3))
+    assert "right angles" in examination.notices[0]
+    cosines = np.reshape(examination.grid.direction, (3, 3))
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-9)
+    lost = oblique_image((4, 30, 30))
+    lost.SetOrigin((0, 0, float("nan")))
+    with pytest.raises(LIPCARError, match="not finite"):
+        Examination.from_images(lost)
