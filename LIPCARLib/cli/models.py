@@ -31,17 +31,17 @@ def show_command(name: Annotated[str, typer.Argument(help="A shipped model's nam
     """A model's card: what it is, what it was trained on, what was measured."""
     manifest = read_manifest(name)
     training = manifest.get("training", {})
-    out.print(f"[bold]{manifest['name']}[/]  {manifest.get('description', '')}", highlight=False)
-    out.print(f"kind: {kind_of(manifest).value}", highlight=False)
+    out.print(f"{manifest['name']}  {manifest.get('description', '')}", style="bold")
+    out.print(f"kind: {kind_of(manifest).value}")
     for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
-        out.print(f"{key}: {manifest.get(key)}", highlight=False)
+        out.print(f"{key}: {manifest.get(key)}")
     if manifest["files"]:
-        out.print(f"trained on: {training.get('cohort')}", highlight=False)
-        out.print(f"training settings: {training.get('settings')}", highlight=False)
+        out.print(f"trained on: {training.get('cohort')}")
+        out.print(f"training settings: {training.get('settings')}")
     else:
-        out.print("trained on: nothing, it has no weights", highlight=False)
+        out.print("trained on: nothing, it has no weights")
     for role, entry in manifest["files"].items():
-        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}", highlight=False, soft_wrap=True)
+        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}")
     measured = manifest.get("metrics", {})
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
@@ -56,6 +56,6 @@ def verify_command(
     for model in [name] if name is not None else [entry.name for entry in list_models()]:
         files = verify_model(model)
         for path, digest in files.items():
-            out.print(f"{model}/{path}: OK, SHA-256 {digest}", highlight=False, soft_wrap=True)
+            out.print(f"{model}/{path}: OK, SHA-256 {digest}")
         if not files:
-            out.print(f"{model}: OK, no weights", highlight=False, soft_wrap=True)
+            out.print(f"{model}: OK, no weights")

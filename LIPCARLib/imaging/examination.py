@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,13 @@ import SimpleITK as sitk
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
-from .checks import check_distinct, check_kind, checked_content, note_small, on_grid
+from .checks import check_distinct, check_kind, check_size, check_units, checked_content, on_grid
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, slices_first, slicing_axis
 from .headers import common_acquisition
-from .intensity import foreground, foreground_scale, noise_deviation, noise_floor
+from .intensity import exponent_of, foreground, foreground_scale, noise_deviation, noise_floor
 from .reading import read_image
 from .registration import Shift, move, register
 from .t1_map import times_in_seconds
@@ -143,23 +144,29 @@ class Examination:
         acquisition: Acquisition | None,
         notices: list[str],
     ) -> Examination:
-        """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
+        """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose.
+
+        All of it in units in which bright tissue is near 1.
+        """
         for role, image in images.items():
             check_kind(image, names[role])
         grid = Grid.of(images["lowdose"])
         axis = slicing_axis(grid, slice_axis)
         arrays: dict[str, np.ndarray] = {}
+        exponents: dict[str, int] = {}
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
             image = checked_content(images.pop(role), names[role], notices)
-            arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+            exponents[role] = exponent_of(sitk.GetArrayViewFromImage(image))
+            check_units(exponents, names)
+            arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis, -exponents["lowdose"])
         check_distinct(arrays, names)
         lowdose = arrays["lowdose"]
-        note_small(lowdose, notices)
+        check_size(lowdose, notices)
         if "predose" in arrays:
             matched = _matched(arrays.pop("predose"), lowdose, grid, axis, match_predose, notices)
         else:
             matched = _Matched(None)
-        return cls(
+        found = cls(
             lowdose=lowdose,
             predose=matched.predose,
             highdose=arrays.get("highdose"),
@@ -177,6 +184,15 @@ class Examination:
             slices_in_all=len(lowdose),
             acquisition=acquisition,
         )
+        return found._times_two_to(exponents["lowdose"])
+
+    def _times_two_to(self, exponent: int) -> Examination:
+        """The same in other units; the arrays are changed in place."""
+        for array in (self.lowdose, self.predose, self.highdose):
+            if array is not None:
+                array *= np.float32(2.0**exponent)
+        scale, floor, noise = (math.ldexp(one, exponent) for one in (self.scale, self.noise_floor, self.noise))
+        return replace(self, scale=scale, noise_floor=floor, noise=noise)
 
     def part(self, start: int, stop: int) -> Examination:
         """Some neighboring slices on their own grid, with the scale and the noise floor of the whole.
@@ -329,6 +345,8 @@ def _matched(
     return _Matched(predose, shift, rest, gain.ratio, doubtful)
 
 
-def _slices(image: sitk.Image, axis: int) -> np.ndarray:
-    """The voxels as a (S, H, W) float32 array of its own."""
-    return np.array(slices_first(image, axis), np.float32, order="C")
+def _slices(image: sitk.Image, axis: int, exponent: int = 0) -> np.ndarray:
+    """The voxels times two to the exponent as a (S, H, W) float32 array of its own."""
+    array = np.array(slices_first(image, axis), np.float32, order="C")
+    array *= np.float32(2.0**exponent)
+    return array
