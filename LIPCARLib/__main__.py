@@ -1,19 +1,77 @@
-"""`python -m LIPCARLib` and the console script `lipcar`."""
+"""`python -m LIPCARLib` and the console script `lipcar`: the process around the command line, start to end."""
 
 from __future__ import annotations
 
+import math
+import os
+import signal
 import sys
+from types import FrameType
+
+from .errors import Terminated, lacks_memory
+
+LEAST_MEMORY = 900e6
+"""Bytes of address space that loading the packages takes, on Linux."""
+TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB (ulimit -v)."
 
 
 def main() -> None:
     """Run the command line; its own packages are an extra, because the Slicer module does without them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for good
+    # While packages are loaded, an exception may be swallowed by the one that is loaded, and nothing is there to undo.
+    _on_stop(_leave)
+    if _memory() < LEAST_MEMORY:  # OpenBLAS would end the process with words of its own
+        _fail(TOO_LITTLE)
     try:
         from .cli import run
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):
             raise
-        sys.exit(f"Error: the command line needs '{error.name}': install it with `pip install lipcar[cli]`.")
-    sys.exit(run())
+        _fail(f"The command line needs '{error.name}': install it with `pip install lipcar[cli]`.")
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        _fail(TOO_LITTLE)
+    _on_stop(_raise)
+    code = run()
+    _on_stop(signal.SIG_IGN)  # all is done
+    sys.exit(code)
+
+
+def _memory() -> float:
+    """Bytes of address space that the process may have."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _fail(message: str) -> None:
+    print(f"Error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _on_stop(handler: object) -> None:
+    """What Ctrl-C, SIGTERM and the end of the terminal do, unless who started this had them ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"Stopped; nothing was written.\n")
+    os._exit(128 + number)
+
+
+def _raise(number: int, frame: FrameType | None, process: int = os.getpid()) -> None:
+    if os.getpid() != process:
+        os._exit(128 + number)  # a process that helps: what to say and to undo is its parent's
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,40 @@
-"""The one error family for what a user can mend."""
+"""The error family for what a user can mend, and what else ends a run without being a bug."""
 
 from __future__ import annotations
+
+import errno
 
 
 class LIPCARError(Exception):
     """Something a user can mend: an unsuitable image, a missing model, too little memory, an unwritable path.
 
-    The message is for the user: it names what was found, what was expected and what to do. Anything else that
-    goes wrong is a bug, raises what Python raises, and shows its traceback.
+    The message is for the user, one line: it names what was found, what was expected and what to do. Anything else
+    that goes wrong is a bug, raises what Python raises, and shows its traceback.
     """
+
+
+class Terminated(BaseException):
+    """The process was told to end, by a signal other than Ctrl-C's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether it was raised for lack of memory: packages, and the loader of libraries, say so in words of their own.
+
+    >>> lacks_memory(MemoryError()), lacks_memory(ImportError("libtorch_cpu.so: failed to map segment"))
+    (True, True)
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    words = (
+        "out of memory",
+        "not enough memory",
+        "allocate memory",
+        "bad_alloc",
+        "failed to map segment",
+        "start new thread",
+    )
+    return any(word in str(error).lower() for word in words)

@@ -169,8 +169,6 @@ def _enhance(examination: Examination, model: Model, options: dict[str, Any], ou
         f"{len(examination.lowdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
         f"model {model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} operator "
         "evaluations a slice.",
-        highlight=False,
-        soft_wrap=True,
     )
     if "metrics" in report:
         out.print(metrics_table(report["metrics"]))

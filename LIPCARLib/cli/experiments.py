@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from ..errors import LIPCARError
 from ..inverse import Model, NetworkPair, Progress, default_model, load_model, read_manifest, write_manifest
 from ..study import Experiment, Failure, SubjectResult, card_scores, run_experiment
-from .console import err, out, progress_bar
+from .console import err, out, print_notice, progress_bar
 from .tables import comparison_tables
 
 
@@ -64,9 +62,9 @@ def run_with_progress(
             bar.update(task, advance=1, info=event.subject)
             if not err.is_terminal:
                 done = len(results) + len(failures)
-                err.print(f"{event.subject} done, {done} of {len(folders)}", highlight=False)
+                err.print(f"{event.subject} done, {done} of {len(folders)}")
     for failure in failures:
-        err.print(f"[yellow]Left out:[/] {escape(f'{failure.subject}: {failure.reason}')}", highlight=False)
+        print_notice(f"{failure.subject}: {failure.reason}", title="Left out:")
     if not results:
         raise LIPCARError(f"None of the {len(folders)} subjects could be evaluated; the reasons are above.")
     return results, failures

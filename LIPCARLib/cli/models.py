@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..inverse import kind_of, list_models, read_manifest, verify_model
@@ -14,10 +13,6 @@ from .options import MODEL_HELP
 from .tables import scores_table
 
 models_app = typer.Typer(help="The models that are installed.", no_args_is_help=True)
-
-
-def _print(line: str) -> None:
-    out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @models_app.command("list")
@@ -29,7 +24,7 @@ def list_command() -> None:
         subjects = manifest.get("training", {}).get("training_subjects")
         trained = f"{len(subjects)} subjects" if subjects else "random examinations" if manifest["files"] else "nothing"
         cells = (entry.name, "yes" if manifest["uses_predose"] else "no", trained, manifest.get("description", ""))
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     out.print(table)
 
 
@@ -38,17 +33,17 @@ def show_command(name: Annotated[str, typer.Argument(help=MODEL_HELP)]) -> None:
     """A model's card: what it is, what it was trained on, what was measured."""
     manifest = read_manifest(name)
     training = manifest.get("training", {})
-    out.print(f"[bold]{escape(manifest['name'])}[/]  {escape(manifest.get('description', ''))}", highlight=False)
-    _print(f"kind: {kind_of(manifest).value}")
+    out.print(f"{manifest['name']}  {manifest.get('description', '')}", style="bold")
+    out.print(f"kind: {kind_of(manifest).value}")
     for key in ("intended_use", "licence", "uses_predose", "architecture", "scale"):
-        _print(f"{key}: {manifest.get(key)}")
+        out.print(f"{key}: {manifest.get(key)}")
     if manifest["files"]:
-        _print(f"trained on: {training.get('cohort')}")
-        _print(f"training settings: {training.get('settings')}")
+        out.print(f"trained on: {training.get('cohort')}")
+        out.print(f"training settings: {training.get('settings')}")
     else:
-        _print("trained on: nothing, it has no weights")
+        out.print("trained on: nothing, it has no weights")
     for role, entry in manifest["files"].items():
-        _print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}")
+        out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}")
     measured = manifest.get("metrics", {})
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"
@@ -63,6 +58,6 @@ def verify_command(
     for model in [name] if name is not None else [entry.name for entry in list_models()]:
         files = verify_model(model)
         for path, digest in files.items():
-            _print(f"{model}/{path}: OK, SHA-256 {digest}")
+            out.print(f"{model}/{path}: OK, SHA-256 {digest}")
         if not files:
-            _print(f"{model}: OK, no weights")
+            out.print(f"{model}: OK, no weights")

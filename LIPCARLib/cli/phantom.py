@@ -27,7 +27,7 @@ def phantom(
     with claimed(cohort), progress_bar("Simulating", subjects) as (bar, task):
         for folder in write_simulated_cohort(cohort, subjects, slices=slices, size=size, seed=seed, anatomy=chosen):
             bar.update(task, advance=1, info=folder.name)
-    out.print(f"{subjects} subjects of {slices} slices in {cohort}", highlight=False)
+    out.print(f"{subjects} subjects of {slices} slices in {cohort}")
 
 
 def _anatomy(word: str) -> Anatomy:

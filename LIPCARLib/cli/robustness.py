@@ -57,7 +57,7 @@ def robustness(
     with claimed(output):
         for disturbance in wanted:
             name = f"{disturbance.kind}-{disturbance.level:g}"
-            err.print(name, highlight=False)
+            err.print(name)
             results, _ = run_with_progress(replace(experiment, disturbance=disturbance), folders, output / name)
             curves.setdefault(disturbance.kind, {})[disturbance.level] = results
         print_written(write_curves(output, curves, experiment.baseline))

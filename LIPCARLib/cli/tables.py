@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
 from ..study import SubjectResult, compare
@@ -21,7 +20,7 @@ def metrics_table(metrics: dict[str, dict[str, list[float | None]]]) -> Table:
         for key, digits in DIGITS.items():
             values = [value for value in scores[key] if value is not None]
             cells.append(f"{sum(values) / len(values):.{digits}f}" if values else "-")
-        table.add_row(escape(name), *cells)
+        table.add_row(name, *cells)
     return table
 
 
@@ -34,7 +33,7 @@ def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) ->
         title = f"{region}: {len(results)} subjects, {count} slices, against the acquired high-dose image"
         table = Table("method", *TITLES, title=title, title_justify="left", box=None)
         if baseline is not None:
-            table.add_column(escape(f"SSIM - {baseline}"))
+            table.add_column(f"SSIM - {baseline}")
             table.add_column("better on")
         for method in dict.fromkeys(row.method for row in rows):
             own = {row.score: row for row in rows if row.method == method}
@@ -44,16 +43,14 @@ def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) ->
                 gain = ssim.difference
                 interval = "" if gain.low is None else f" ({gain.low:+.4f}, {gain.high:+.4f})"
                 cells += [f"{gain.mean:+.4f}{interval}", f"{ssim.improved:.0%}"]
-            table.add_row(escape(method), *cells)
+            table.add_row(method, *cells)
         yield table
 
 
 def scores_table(scores: dict[str, dict[str, float]], title: str) -> Table:
     """What a model card says, an image a row."""
     keys = list(next(iter(scores.values())))
-    table = Table(
-        "image", *(escape(key).replace("_", " ") for key in keys), title=title, title_justify="left", box=None
-    )
+    table = Table("image", *(key.replace("_", " ") for key in keys), title=title, title_justify="left", box=None)
     for name, row in scores.items():
-        table.add_row(escape(name), *(f"{row[key]:.4f}" for key in keys))
+        table.add_row(name, *(f"{row[key]:.4f}" for key in keys))
     return table

@@ -68,7 +68,7 @@ def train(
                 done = epoch.epoch + (epochs if epoch.role == "forward_operator" else 0)
                 bar.update(task, completed=done, info=_line(epoch) + time_left(epoch.seconds_left))
                 if not err.is_terminal:
-                    err.print(_line(epoch), highlight=False)
+                    err.print(_line(epoch))
         if score:
             _record_scores(cohort, output, device)
 

@@ -34,12 +34,10 @@ def train_anchored_command(
         for progress in train_anchored(output, settings, resume=resume, start=start_from, every=every, workers=workers):
             bar.update(task, completed=progress.step, info=_line(progress))
             if not err.is_terminal:
-                err.print(_line(progress), highlight=False, soft_wrap=True)
+                err.print(_line(progress))
     print_written([output])
     out.print(
         "Measure it: `lipcar evaluate COHORT --model FOLDER`, Testing/benchmarks/real_heads.py.",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

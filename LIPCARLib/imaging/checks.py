@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import LIPCARError
 from .grid import Grid, join, resample
-from .intensity import order_statistic, sampled
+from .intensity import FAR_BRIGHTER, foreground_scale, sampled
 
-NEGATIVE_FRACTION = 0.01
-"""Negative values in a smaller share of the voxels are clipped: what interpolation and filters leave."""
-NEGATIVE_MAGNITUDE = 0.02
-"""So are those of a smaller share of the brightest voxels' intensity."""
+NEGATIVE_WEIGHT = 0.04
+"""Negative values of a smaller share of all intensity are clipped: 0.012 at most where a skull-stripped image was
+interpolated, by splines or sincs; 0.048 in a CT with air in 3 % of it, 0.08 in a subtraction, 0.5 in a phase image."""
+FAINTEST = float(np.finfo(np.float32).smallest_normal) * 2**10
+BRIGHTEST = float(np.finfo(np.float32).max) / 2**4
+"""Of `foreground_scale`: beyond, 32-bit floats lose the dark voxels' digits, or cannot hold a result."""
+MOST_APART = 100
+"""Powers of two between the units of two images: more cannot be brought together in 32-bit floats."""
 MIN_COVERAGE = 0.5
 """The share of the low-dose image's field of view that another image must cover."""
 MIN_PIXELS = 16
 """A shorter side is noticed: the networks halve their images four times."""
+LEAST_PIXELS = 2
+"""A shorter side is refused: a line of voxels has no structure in two directions."""
 
 
 def check_kind(image: sitk.Image | sitk.ImageFileReader, name: str) -> None:
@@ -58,15 +65,15 @@ def check_form(size: tuple[int, ...], components: int, is_complex: bool, name: s
 
 
 def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Image:
-    """The image as float32, small negative values set to zero.
+    """The image as float32, without small negative values, spikes, and what else is far brighter than tissue.
 
     Args:
         image: of one real value per voxel, in intensity units; it may be the one returned.
         name: how messages call it, the subject of a sentence.
-        notices: where a sentence for the user is appended if values were set to zero.
+        notices: where sentences for the user are appended if values were changed.
 
     Raises:
-        LIPCARError: NaN or infinite voxels, a constant image, larger negative values.
+        LIPCARError: NaN or infinite voxels, a constant image, more negative values, units that float32 cannot hold.
     """
     if image.GetPixelID() != sitk.sitkFloat32:
         image = sitk.Cast(image, sitk.sitkFloat32)
@@ -82,22 +89,59 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
         raise LIPCARError(
             f"{name} is {lowest:g} everywhere; an image of a patient is expected. Was the right volume chosen?"
         )
-    if lowest >= 0:
-        return image
-    fraction = np.count_nonzero(array < 0) / array.size
-    bright = order_statistic(sampled(array), 99)
-    if highest <= 0 or (fraction > NEGATIVE_FRACTION and -lowest > NEGATIVE_MAGNITUDE * bright):
+    values = sampled(array)
+    scale = foreground_scale(values) if highest > 0 else 0.0
+    if lowest < 0:
+        _check_negative(values, array, scale, name, notices)
+    if not FAINTEST <= scale <= BRIGHTEST:
         raise LIPCARError(
-            f"{name} has negative values in {fraction:.1%} of its voxels, down to "
-            f"{lowest:.4g}; an MR magnitude image is expected, not a CT, a subtraction or a "
-            "phase image. Choose the acquired series."
+            f"{name} has intensities near {scale:.2g}, at the end of what 32-bit floating-point numbers hold; "
+            f"{FAINTEST:.2g} to {BRIGHTEST:.2g} are expected. Bring them near 1000."
         )
-    notices.append(
-        f"{name} has small negative values in {fraction:.2%} of its voxels, down to {lowest:.4g}; "
-        "they were set to zero."
+    most = FAR_BRIGHTER * scale
+    if lowest >= 0 and highest <= most:
+        return image
+    array = np.maximum(array, 0)
+    if highest > most:
+        notices.append(
+            f"{name} has {np.count_nonzero(array > most)} voxels far brighter than tissue, up to {highest:.4g} "
+            f"(spikes, metal or a reference tube?); they were replaced by the median of their neighbors, or {most:.4g}."
+        )
+        _limit(array, most)
+    mended = sitk.GetImageFromArray(array, isVector=False)
+    mended.CopyInformation(image)
+    return mended
+
+
+def _check_negative(values: np.ndarray, array: np.ndarray, scale: float, name: str, notices: list[str]) -> None:
+    """Tell what interpolation and filters leave from what is no magnitude, by the negative values' share of the whole.
+
+    A voxel counts as much as a bright one at most: a few tell nothing of the kind of an image.
+
+    Args:
+        values: some of the voxels.
+        array: all of them.
+        scale: the `foreground_scale` of the image, 0 where nothing is positive.
+    """
+    counted = np.clip(values / (scale or 1.0), -1.0, 1.0, dtype=np.float64)
+    weight = float(np.maximum(-counted, 0).sum() / max(np.abs(counted).sum(), 1e-9))
+    found = (
+        f"negative values in {np.count_nonzero(array < 0) / array.size:.2%} of its voxels, down to {array.min():.4g}"
     )
-    clipped: sitk.Image = sitk.Clamp(image, sitk.sitkFloat32, 0.0, highest)
-    return clipped
+    if not scale or weight > NEGATIVE_WEIGHT:
+        raise LIPCARError(
+            f"{name} has {found}; an MR magnitude image is expected, not a CT, a subtraction, a phase image or a part "
+            "of a complex one. Choose the acquired series."
+        )
+    notices.append(f"{name} has small {found}, as interpolation leaves them; they were set to zero.")
+
+
+def _limit(array: np.ndarray, most: float) -> None:
+    """What exceeds `most` becomes the median of its neighborhood, or `most`: a spike goes, a tube stays bright."""
+    places = np.argwhere(array > most)
+    steps = np.array(list(product((-1, 0, 1), repeat=array.ndim)))
+    around = np.clip(places[:, None] + steps, 0, np.array(array.shape) - 1)
+    array[tuple(places.T)] = np.minimum(np.median(array[tuple(np.moveaxis(around, -1, 0))], axis=1), most)
 
 
 def on_grid(image: sitk.Image, grid: Grid, name: str, notices: list[str]) -> sitk.Image:
@@ -158,9 +202,38 @@ def check_distinct(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -
             )
 
 
-def note_small(lowdose: np.ndarray, notices: list[str]) -> None:
-    """Say where slices (S, H, W) are too small for the networks; most often the slicing axis is wrong then."""
+def check_units(exponents: Mapping[str, int], names: Mapping[str, str]) -> None:
+    """Refuse images that no factor brings together.
+
+    Args:
+        exponents: of the power of two that each one's intensities are near, by role; of the low-dose image among them.
+        names: how messages call them, by role.
+
+    Raises:
+        LIPCARError: one is more than 2^MOST_APART times as bright as the low-dose image, or as dark.
+    """
+    for role, exponent in exponents.items():
+        if abs(exponent - exponents["lowdose"]) > MOST_APART:
+            raise LIPCARError(
+                f"{names[role]} is about {2.0 ** (exponent - exponents['lowdose']):.0e} times as bright as "
+                f"{_lower(names['lowdose'])}; images of one session in like units are expected. Export both alike."
+            )
+
+
+def check_size(lowdose: np.ndarray, notices: list[str]) -> None:
+    """Refuse slices (S, H, W) that are lines, and say where they are too small for the networks to see much.
+
+    Most often the slicing axis is wrong then.
+
+    Raises:
+        LIPCARError: a side of one pixel.
+    """
     height, width = lowdose.shape[1:]
+    if min(height, width) < LEAST_PIXELS:
+        raise LIPCARError(
+            f"The slices are only {width} x {height} pixels; at least {LEAST_PIXELS} x {LEAST_PIXELS} are expected, "
+            f"and {MIN_PIXELS} x {MIN_PIXELS} for a result to rely on. Is the slicing axis right?"
+        )
     if min(height, width) < MIN_PIXELS:
         notices.append(
             f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "

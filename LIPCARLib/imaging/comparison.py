@@ -6,7 +6,17 @@ import numpy as np
 from scipy.ndimage import minimum_filter
 
 from .gain import DRIFT_TOLERANCE, Gain
-from .intensity import TISSUE_PIXELS, Mask, foreground, local_mean, noise_deviation, sampled, some_slices, threshold
+from .intensity import (
+    TISSUE_PIXELS,
+    Mask,
+    foreground,
+    limited,
+    local_mean,
+    noise_deviation,
+    sampled,
+    some_slices,
+    threshold,
+)
 
 KINSHIP = 0.3
 """Below, the two are taken for images of different subjects: 0.31 at most between simulated ones."""
@@ -119,7 +129,8 @@ def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> float
     same = abs(np.log(gain.ratio) + gain.most) <= DRIFT_TOLERANCE
     reference = before * np.float32(np.exp(gain.most)) if same else before
     lost, gained = _darkest_near(reference) - after, _darkest_near(after) - before * np.float32(np.exp(gain.highest))
-    common = _darkest_near(foreground(before) & foreground(after))  # the outline of the body moves, too
+    known = foreground(before) & foreground(after) & ~(limited(before) | limited(after))
+    common = _darkest_near(known)  # the outline of the body moves, too
     lost, gained = lost[common & (lost > limit)], gained[common & (gained > limit)]
     if lost.size < max(SWAP_PIXELS, SWAP_FRACTION * tissue.size):
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +14,21 @@ from scipy.ndimage import minimum_filter
 
 from ..errors import LIPCARError
 from ..physics import Acquisition
-from .checks import check_distinct, check_kind, checked_content, lies_on, note_small, on_grid
+from .checks import check_distinct, check_kind, check_size, check_units, checked_content, lies_on, on_grid
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, checked_grid, slices_first, slicing_axis
 from .headers import common_acquisition, note_identities
-from .intensity import Mask, foreground, foreground_scale, local_mean, noise_deviation, noise_floor
+from .intensity import (
+    Mask,
+    exponent_of,
+    foreground,
+    foreground_scale,
+    local_mean,
+    noise_deviation,
+    noise_floor,
+)
 from .motion import Motion, slice_frame
 from .reading import read_with_padding
 from .registration import MOST_MISSING, Original, Shift, missing_share, move, note_missing, register, where_it_counts
@@ -163,23 +172,30 @@ class Examination:
         notices: list[str],
         padding: Mapping[str, sitk.Image],
     ) -> Examination:
-        """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose."""
+        """What is checked, in this order: each image, all of them together, then the pre-dose beside the low-dose.
+
+        All of it in units in which bright tissue is near 1.
+        """
         for role, image in images.items():
             check_kind(image, names[role])
             images[role] = checked_grid(Grid.of(image), names[role], notices).put_on(image)
         grid = Grid.of(images["lowdose"])
         axis = slicing_axis(grid, slice_axis)
         arrays: dict[str, np.ndarray] = {}
+        exponents: dict[str, int] = {}
         original = None
         for role in list(images):  # popped one by one: the big volumes shall not be held twice
             image = checked_content(images.pop(role), names[role], notices)
+            exponents[role] = exponent_of(sitk.GetArrayViewFromImage(image))
+            check_units(exponents, names)
             if role != "predose":
-                arrays[role] = _slices(on_grid(image, grid, names[role], notices), axis)
+                image = on_grid(image, grid, names[role], notices)
+                arrays[role] = _slices(image, axis, -exponents["lowdose"])
                 continue
             # As it came: it is interpolated once, when its place is known.
             mask = padding.get(role)
             original = Original(
-                _slices(image, axis),
+                _slices(image, axis, -exponents["lowdose"]),
                 slice_frame(Grid.of(image), axis),
                 None if mask is None else _slices(mask, axis) > 0,
             )
@@ -188,11 +204,11 @@ class Examination:
         unmeasured = _slices(padding["lowdose"], axis) > 0 if "lowdose" in padding else None
         check_distinct(arrays, names)
         lowdose = arrays["lowdose"]
-        note_small(lowdose, notices)
+        check_size(lowdose, notices)
         matched = _Matched(None)
         if original is not None:
             matched = _matched(original, lowdose, unmeasured, grid, axis, match_predose, notices)
-        return cls(
+        found = cls(
             lowdose=lowdose,
             predose=matched.predose,
             highdose=arrays.get("highdose"),
@@ -213,6 +229,15 @@ class Examination:
             predose_known=matched.known,
             padding=unmeasured,
         )
+        return found._times_two_to(exponents["lowdose"])
+
+    def _times_two_to(self, exponent: int) -> Examination:
+        """The same in other units; the arrays are changed in place."""
+        for array in (self.lowdose, self.predose, self.highdose):
+            if array is not None:
+                array *= np.float32(2.0**exponent)
+        scale, floor, noise = (math.ldexp(one, exponent) for one in (self.scale, self.noise_floor, self.noise))
+        return replace(self, scale=scale, noise_floor=floor, noise=noise)
 
     def part(self, start: int, stop: int) -> Examination:
         """Some neighboring slices on their own grid, with the scale and the noise floor of the whole.
@@ -427,6 +452,8 @@ def _seen(lowdose: np.ndarray, known: Mask | None) -> np.ndarray:
     return lowdose if known is None else np.where(known, lowdose, np.float32(0))
 
 
-def _slices(image: sitk.Image, axis: int) -> np.ndarray:
-    """The voxels as a (S, H, W) float32 array of its own."""
-    return np.array(slices_first(image, axis), np.float32, order="C")
+def _slices(image: sitk.Image, axis: int, exponent: int = 0) -> np.ndarray:
+    """The voxels times two to the exponent as a (S, H, W) float32 array of its own."""
+    array = np.array(slices_first(image, axis), np.float32, order="C")
+    array *= np.float32(2.0**exponent)
+    return array

@@ -15,6 +15,7 @@ from .intensity import (
     TISSUE_PIXELS,
     chosen_slices,
     foreground,
+    limited,
     local_mean,
     noise_deviation,
     order_statistic,
@@ -96,7 +97,7 @@ def coarse_level(predose: np.ndarray, lowdose: np.ndarray) -> float:
     for image in (predose, lowdose):
         values = sampled(image)
         levels.append(order_statistic(values[values > threshold(values)], 50))
-    return float(2.0 ** np.clip(np.round(np.log2(levels[1]) - np.log2(levels[0])), -120, 120))  # of float32
+    return float(2.0 ** np.round(np.log2(levels[1]) - np.log2(levels[0])))
 
 
 def find_gain(predose: np.ndarray, lowdose: np.ndarray, moved: bool = False) -> Gain | None:
@@ -246,6 +247,7 @@ def _windows(predose: np.ndarray, lowdose: np.ndarray) -> _Windows | None:
     if not (foreground(predose) & foreground(lowdose)).any():
         return None
     tissue = foreground(local_mean(predose, 3)) & foreground(local_mean(lowdose, 3))
+    tissue &= ~(limited(predose) | limited(lowdose))
     tissue = minimum_filter(tissue, (1, 3, 3))  # the edge of the body moves
     size = (WINDOW[0] if len(predose) >= WINDOW[0] else 1, *WINDOW[1:])
     start = WINDOW_STEP // 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
@@ -26,6 +28,11 @@ SCALE_RULE = {
 
 BRIGHT_PERCENTILE = 99.5
 """What foreground is measured against: almost the brightest voxel, but not a single vessel or spike."""
+REST_PERCENTILE, OUTLYING = 98, 3.0
+"""Where the former exceeds this percentile that many times, the brightest voxels are spikes, metal or a tube: 2.1 times
+at most in real and simulated images."""
+FAR_BRIGHTER = 2.5
+"""In the common scale: what exceeds it is a spike, metal or a tube. 2.0 in real and simulated images."""
 MASKED = 0.6
 """A background with less than this share of the noise in tissue was masked."""
 MAX_SAMPLES = 4_000_000
@@ -37,8 +44,8 @@ TISSUE_PIXELS = 200
 def foreground_scale(lowdose: np.ndarray) -> float:
     """The number that divides an examination into the common scale: typical tissue then lies near 0.3 to 0.5.
 
-    Foreground is what exceeds 15 % of the 99.5th percentile of the positive voxels; the scale is the 90th
-    percentile of the foreground divided by 0.5. It comes from the low-dose image alone, never from the
+    Foreground is what exceeds 15 % of the `bright_level`; the scale is the 90th percentile of the foreground divided
+    by 0.5. It comes from the low-dose image alone, never from the
     high-dose one, and follows a change of intensity units: scale(c x) = c scale(x). Above four million voxels
     every n-th one is looked at.
 
@@ -119,8 +126,10 @@ def _noise_in_tissue(slices: np.ndarray, tissue: np.ndarray, apart: int) -> floa
     return float(np.median(np.abs((a - b - c + d)[within]))) / (2 * 0.6745) if within.any() else 0.0
 
 
-def threshold(values: np.ndarray) -> float:
-    """Where foreground begins, in the units of the values: 15 % of the 99.5th percentile of the positive ones.
+def bright_level(values: np.ndarray) -> float:
+    """The intensity of bright tissue, whatever a few voxels hold: the 99.5th percentile of the positive values.
+
+    Where that is far above the 98th, it is the 98th: a fiftieth of the voxels may be spikes, metal or a reference tube.
 
     Raises:
         LIPCARError: no positive voxel.
@@ -128,8 +137,29 @@ def threshold(values: np.ndarray) -> float:
     positive = values[values > 0]
     if not positive.size:
         raise LIPCARError("The image has no voxel above zero; a magnitude image of a patient is expected.")
+    bright, rest = (order_statistic(positive, percentile) for percentile in (BRIGHT_PERCENTILE, REST_PERCENTILE))
+    return rest if bright > OUTLYING * rest else bright
+
+
+def exponent_of(image: np.ndarray) -> int:
+    """Of the power of two below the `foreground_scale` of an image: times 2 to its negative, that lies in 1..2.
+
+    Numbers near 1 can be squared and summed in float32, whatever the units; a power of two is undone to the last bit.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
+    return math.frexp(foreground_scale(image))[1] - 1
+
+
+def threshold(values: np.ndarray) -> float:
+    """Where foreground begins, in the units of the values: 15 % of the `bright_level`.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
     # A hair below, so that voxels equal to the threshold stay on one side of it in any intensity units.
-    return SCALE_THRESHOLD * (1 - 1e-6) * order_statistic(positive, BRIGHT_PERCENTILE)
+    return SCALE_THRESHOLD * (1 - 1e-6) * bright_level(values)
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
@@ -139,6 +169,15 @@ def foreground(image: np.ndarray) -> np.ndarray:
         LIPCARError: no positive voxel.
     """
     return image > threshold(sampled(image))
+
+
+def limited(image: np.ndarray) -> np.ndarray:
+    """Where an image shows what is far brighter than tissue: its own intensity is not known there.
+
+    Raises:
+        LIPCARError: no positive voxel.
+    """
+    return image > FAR_BRIGHTER * (1 - 1e-6) * foreground_scale(image)
 
 
 def local_mean(slices: np.ndarray, width: int) -> np.ndarray:

@@ -6,13 +6,15 @@ from ..errors import LIPCARError
 
 ALPHA = 6e-3
 """The paper's regularization parameter."""
+MOST_ALPHA = 1e6
+"""With that the result is the prior, to the last digit."""
 AUTO = "auto"
 AUTO_DESCRIPTION = "auto: the model's guess without its noise"
 """What auto does, in one line for help texts."""
 
 
 def check_alpha(alpha: float | str) -> float | str:
-    """ "auto", or a positive number; a number may be written as text.
+    """ "auto", or a number above 0 and up to MOST_ALPHA; a number may be written as text.
 
     Raises:
         LIPCARError: neither of them.
@@ -26,6 +28,9 @@ def check_alpha(alpha: float | str) -> float | str:
         number = float(alpha)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise LIPCARError(f"alpha is {alpha}; '{AUTO}' or a positive number is expected (the paper's is {ALPHA}).")
+    if not 0 < number <= MOST_ALPHA:
+        raise LIPCARError(
+            f"alpha is {alpha}; '{AUTO}' or a number above 0 and up to {MOST_ALPHA:g} is expected (the paper's is "
+            f"{ALPHA})."
+        )
     return number

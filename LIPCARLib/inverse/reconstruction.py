@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,10 @@ from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Stop, 
 
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
+MOST_ITERATIONS = 10_000
+"""A slice: the paper's experiments end long before."""
+LEAST_FRACTION = 0.01
+"""Of the full dose: a lower one would be magnified a hundredfold, noise and all."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,14 @@ def reconstruct(
         data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
             not count as an evaluation.
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
-        dose_fraction: the low dose over the full one, 0..1, where it is known: an anchored model inverts its equation
-            for it; for a pair of networks the low-dose image is brought to the fraction that they were trained for
-            (`physics.DOSE_FRACTION`), along its difference to the pre-dose image. None for about that one.
+        dose_fraction: the low dose over the full one, LEAST_FRACTION..1, where it is known: an anchored model inverts
+            its equation for it; for a pair of networks the low-dose image is brought to the fraction that they were
+            trained for (`physics.DOSE_FRACTION`), along its difference to the pre-dose image. None for about that one.
 
     Raises:
         LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
-            with "adam"; a model that needs a pre-dose image the
-            examination lacks; not even one slice fits the memory.
+            with "adam", or with a model whose card does not tell its error; a model that needs a pre-dose image the
+            examination lacks; not even one slice fits the memory; a result that is not finite.
 
     >>> from LIPCARLib.inverse import load_model
     >>> lowdose = np.zeros((1, 64, 64), np.float32)
@@ -163,10 +168,10 @@ def reconstruct(
     told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, device)
     if not model.uses_acquisition:
-        return _assembled(examination, batches, seconds, provenance, ())
+        return _finite(_assembled(examination, batches, seconds, provenance, ()), model)
     shares = [share for batch in batches for share in batch.unexplained]
     notices = (*told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
-    return _assembled(examination, batches, seconds, provenance | told.provenance(), notices)
+    return _finite(_assembled(examination, batches, seconds, provenance | told.provenance(), notices), model)
 
 
 @dataclass(frozen=True)
@@ -193,8 +198,10 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
             f"The solver '{request.solver}' is the paper's and takes a number for alpha (the paper's is {ALPHA}), "
             f"not '{AUTO}'. Give one, or choose the proximal solver."
         )
-    if request.evaluations < 1:
-        raise LIPCARError(f"{request.evaluations} iterations were asked for; at least 1 is expected.")
+    if not 1 <= request.evaluations <= MOST_ITERATIONS:
+        raise LIPCARError(
+            f"{request.evaluations} iterations were asked for; at least 1 and at most {MOST_ITERATIONS} are expected."
+        )
     if model.uses_predose and examination.predose is None:
         raise LIPCARError(
             f"The model '{model.name}' needs a pre-dose image and none was given. Give one, or choose a model without "
@@ -202,10 +209,10 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
         )
     fraction = request.dose_fraction
     if fraction is not None:
-        if not 0 < fraction <= 1:
+        if not LEAST_FRACTION <= fraction <= 1:
             raise LIPCARError(
-                f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number above 0 "
-                "and at most 1 (the paper's is 0.2)."
+                f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number from "
+                f"{LEAST_FRACTION} to 1 (the paper's is 0.2)."
             )
         if not model.uses_predose:
             raise LIPCARError(
@@ -387,6 +394,24 @@ def _assembled(
         provenance=provenance,
         notices=notices,
     )
+
+
+def _finite(result: Result, model: Model) -> Result:
+    """The result itself; the one place where every number of it is looked at.
+
+    Raises:
+        LIPCARError: one of them is NaN or infinite.
+    """
+    parts = {"image": result.highdose, "prior": result.prior, "data consistency": result.data_consistency}
+    parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms])
+    for name, values in parts.items():
+        bad = 0 if values is None else values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise LIPCARError(
+                f"The {name} that the model '{model.name}' gives has {bad} values that are NaN or infinite, and is no "
+                "result. Check that both images are in like units, and the model with `lipcar models verify`."
+            )
+    return result
 
 
 def _provenance(examination: Examination, model: Model, request: _Request, device: torch.device) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
         :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
-        :param doseFraction: the low dose over the full one, above 0 and at most 1; None for about a fifth.
+        :param doseFraction: the low dose over the full one, from 0.01 to 1; None for about a fifth.
         :param acquisition: keys of a BIDS sidecar (ScanningSequence, RepetitionTime in seconds, FlipAngle, ...); None
             for what Slicer's DICOM database knows of the volumes. What is not known is assumed and noticed.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.

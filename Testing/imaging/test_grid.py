@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination, Grid
-from LIPCARLib.imaging.grid import checked_grid
+from LIPCARLib.imaging.grid import checked_grid, slicing_axis
 
 from .samples import array_of, head, image_of, oblique_image, random_image
 
@@ -41,7 +41,7 @@ def test_slices_are_those_of_the_axis(axis: int) -> None:
 def test_acquired_slicing_axis(size: tuple[int, ...], spacing: tuple[float, ...], axis: int) -> None:
     image = random_image(size[::-1])
     image.SetSpacing(spacing)
-    assert Examination.from_images(image).slice_axis == axis
+    assert slicing_axis(Grid.of(image), None) == axis
 
 
 def smooth(grid: Grid) -> sitk.Image:

@@ -19,9 +19,11 @@ from LIPCARLib.imaging.intensity import noise_floor
 from LIPCARLib.inverse import devices
 from LIPCARLib.inverse import reconstruction as reconstruction_module
 from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_out_of_memory
+from LIPCARLib.inverse.model import load_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct
+from LIPCARLib.inverse.session import Session, Slices
 from LIPCARLib.physics import DOSE_FRACTION
 
 IMAGES = dict[str, sitk.Image]
@@ -494,3 +496,38 @@ def test_nothing_is_made_up_in_padding(examination: Examination, model: NetworkP
     result = complete(reconstruct(replace(examination, padding=padding), model, device="cpu", iterations=2))
     assert not result.highdose[padding].any() and not result.prior[padding].any()
     assert result.highdose[~padding].any()
+
+
+@pytest.mark.parametrize("units", [1e-30, 1e30])
+def test_a_result_is_in_the_units_of_its_inputs(phantom_images: dict[str, sitk.Image], units: float) -> None:
+    def highdose(factor: float) -> np.ndarray:
+        low, pre = (sitk.Cast(phantom_images[role], sitk.sitkFloat32) * factor for role in ("lowdose", "predose"))
+        found = Examination.from_images(low, pre, match_predose=False)
+        return complete(reconstruct(found, load_model("anchored"), device="cpu")).highdose
+
+    plain = highdose(1.0).astype(np.float64)
+    np.testing.assert_allclose(highdose(units), plain * units, atol=1e-4 * plain.max() * units)
+
+
+def test_a_result_is_finite_or_an_error(examination: Examination, model: NetworkPair) -> None:
+    broken = model.session
+
+    def session(slices: Slices) -> Session:
+        found = broken(slices)
+        return replace(found, prior=found.prior.masked_fill(found.prior > 0.4, float("nan")))
+
+    model.session = session
+    for alpha in (0.006, "auto"):
+        with pytest.raises(LIPCARError, match=r"values that are NaN or infinite"):
+            complete(reconstruct(examination, model, alpha=alpha, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"alpha": value} for value in (0, -1, 1e-400, 1e7, float("nan"), float("inf"), "1e999", "many")]
+    + [{"iterations": value} for value in (0, -1, 10**9)]
+    + [{"dose_fraction": value} for value in (0, 1e-30, 1.01, 20, float("nan"))],
+)
+def test_options_have_bounds(examination: Examination, model: NetworkPair, options: dict[str, Any]) -> None:
+    with pytest.raises(LIPCARError, match="expected"):
+        next(reconstruct(examination, model, **{"alpha": 0.006, "device": "cpu"} | options))
