@@ -193,13 +193,13 @@ class Examination:
                 arrays[role] = _slices(image, axis, -exponents["lowdose"])
                 continue
             # As it came: it is interpolated once, when its place is known.
-            mask = padding.get(role)
+            mask, there = padding.get(role), lies_on(image, grid, names[role], notices)
             original = Original(
                 _slices(image, axis, -exponents["lowdose"]),
-                slice_frame(Grid.of(image), axis),
+                slice_frame(grid if there else Grid.of(image), axis),
                 None if mask is None else _slices(mask, axis) > 0,
             )
-            if lies_on(image, grid, names[role], notices):
+            if there:
                 arrays[role] = original.volume
         unmeasured = _slices(padding["lowdose"], axis) > 0 if "lowdose" in padding else None
         check_distinct(arrays, names)
