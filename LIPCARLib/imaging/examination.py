@@ -246,7 +246,8 @@ class Examination:
         """
         if self.predose is None or not any(self.predose_rest):
             return None if self.predose is None else self.predose[slices]
-        return move(self.predose[slices], self.predose_rest)
+        unit = np.float32(2.0 ** math.frexp(self.scale)[1])  # a Fourier transform sums what float32 may not hold
+        return move(self.predose[slices] / unit, self.predose_rest) * unit
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
         """An array of the shape of `lowdose` as a float32 image on exactly the low-dose image's own grid.
