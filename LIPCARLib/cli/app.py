@@ -12,6 +12,7 @@ import typer
 
 from .. import __version__
 from ..errors import LIPCARError, Terminated, lacks_memory
+from ..storage import anything_written
 from .console import discard, escape_what_cannot_be_encoded, out, print_line
 from .enhance import demo, enhance
 from .evaluate import evaluate
@@ -84,7 +85,7 @@ def _sentence(error: Exception) -> str | None:
 
 
 def _stopped(number: int) -> int:
-    print_line("Stopped; nothing was written.", sys.stderr)
+    print_line(f"Stopped; {'what was finished is kept' if anything_written() else 'nothing was written'}.", sys.stderr)
     return 128 + number
 
 

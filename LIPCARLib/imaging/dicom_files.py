@@ -145,14 +145,14 @@ def one_series(folder: Path, notices: list[str]) -> dict[Path, Dataset]:
         with explained_dicom(file):
             series[_text(header, "SeriesInstanceUID")][file] = header
     if len(series) > 1:
-        listing = "\n".join(
+        listing = "; ".join(
             f"  {len(members)} files: {_text(next(iter(members.values())), 'SeriesDescription') or 'no description'}, "
             f"series UID {uid or 'unknown'}"
             for uid, members in series.items()
         )
         raise LIPCARError(
             f"The folder '{folder}' holds {len(series)} DICOM series; one is "
-            f"expected:\n{listing}\n"
+            f"expected: {listing}. "
             "Put the files of the one you want in a folder of their own."
         )
     return images

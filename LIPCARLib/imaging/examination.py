@@ -294,7 +294,8 @@ class Examination:
         """
         if self.predose is None or not any(self.predose_rest):
             return None if self.predose is None else self.predose[slices]
-        moved = move(self.predose[slices], self.predose_rest)
+        unit = np.float32(2.0 ** math.frexp(self.scale)[1])  # a Fourier transform sums what float32 may not hold
+        moved = move(self.predose[slices] / unit, self.predose_rest) * unit
         if self.predose_known is not None:
             missing = ~self.predose_known[slices]
             moved[missing] = self.lowdose[slices][missing]

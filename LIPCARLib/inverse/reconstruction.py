@@ -403,7 +403,7 @@ def _finite(result: Result, model: Model) -> Result:
         LIPCARError: one of them is NaN or infinite.
     """
     parts = {"image": result.highdose, "prior": result.prior, "data consistency": result.data_consistency}
-    parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms])
+    parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms, *result.unexplained])
     for name, values in parts.items():
         bad = 0 if values is None else values.size - int(np.count_nonzero(np.isfinite(values)))
         if bad:

@@ -12,9 +12,9 @@ from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import AUTO, AUTO_DESCRIPTION, check_alpha
 
 
-@pytest.mark.parametrize("alpha", ["", "none", "-1", 0, float("nan"), "inf", "even", "discrepancy"])
-def test_alpha_is_a_positive_number_or_auto(alpha: float | str) -> None:
-    with pytest.raises(LIPCARError, match=rf"alpha is {alpha}; 'auto' or a positive number is expected"):
+@pytest.mark.parametrize("alpha", ["", "none", "-1", 0, float("nan"), "inf", "even", "discrepancy", "1e7"])
+def test_alpha_is_a_number_with_bounds_or_auto(alpha: float | str) -> None:
+    with pytest.raises(LIPCARError, match=rf"alpha is {alpha}; 'auto' or a number above 0 and up to 1e.06 is expected"):
         check_alpha(alpha)
     assert check_alpha("0.01") == check_alpha(0.01) == 0.01
     assert check_alpha("auto") == AUTO == "auto"

@@ -473,7 +473,7 @@ def test_a_told_dose_stands_for_the_image_of_the_usual_one(alpha: float | str, m
 
 @pytest.mark.parametrize("fraction", [0.0, -0.2, 1.5, float("nan")])
 def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination, model: NetworkPair) -> None:
-    with pytest.raises(LIPCARError, match=r"The dose fraction is .*above 0 and at most 1"):
+    with pytest.raises(LIPCARError, match=r"The dose fraction is .*a number from 0.01 to 1"):
         run(examination, model, dose_fraction=fraction)
 
 
