@@ -146,7 +146,7 @@ def one_series(folder: Path, notices: list[str]) -> dict[Path, Dataset]:
             series[_text(header, "SeriesInstanceUID")][file] = header
     if len(series) > 1:
         listing = "; ".join(
-            f"  {len(members)} files: {_text(next(iter(members.values())), 'SeriesDescription') or 'no description'}, "
+            f"{len(members)} files: {_text(next(iter(members.values())), 'SeriesDescription') or 'no description'}, "
             f"series UID {uid or 'unknown'}"
             for uid, members in series.items()
         )
