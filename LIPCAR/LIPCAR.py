@@ -27,6 +27,7 @@ from LIPCARLib.slicer.selftest import LIPCARTest  # noqa: E402
 
 from LIPCARLib.resources import RESOURCES  # noqa: E402
 from LIPCARLib.slicer.logic import LIPCARLogic  # noqa: E402
+from LIPCARLib.slicer.marks import SimulatedMark  # noqa: E402
 from LIPCARLib.slicer.parameters import LIPCARParameterNode  # noqa: E402
 from LIPCARLib.slicer.widget import LIPCARWidget  # noqa: E402
 
@@ -50,6 +51,12 @@ class LIPCAR(ScriptedLoadableModule):
             "inverse problem approach for medical imaging with contrast agent reduction. MICCAI 2025. Please cite it."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", markSimulatedImages)
+
+
+def markSimulatedImages():
+    """Say in every slice view that shows a result that it is one, from the start and whether a panel is open or not."""
+    slicer.modules.lipcarMark = SimulatedMark()
 
 
 def registerSampleData():

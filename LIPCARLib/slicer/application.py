@@ -8,6 +8,7 @@ from pathlib import Path
 import qt
 import slicer
 
+from .background import Threads
 from .dependencies import SlicerPackages
 from .services import Services
 from .views import SlicerViews
@@ -41,4 +42,7 @@ def dicom_file(instance: str) -> str:
 
 
 def slicer_services() -> Services:
-    return Services(SlicerPackages(), SlicerDialogs(), SlicerViews(), qt.QTimer, shipped_models, dicom_file)
+    threads = Threads(qt.QTimer)
+    return Services(
+        SlicerPackages(), SlicerDialogs(), SlicerViews(), qt.QTimer, threads.worker, shipped_models, dicom_file
+    )

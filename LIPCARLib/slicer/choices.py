@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,8 @@ class ModelChoice:
                 read_manifest(chosen)
             except LIPCARError as error:
                 text = _("The scene asks for a model that cannot be used; the automatic choice is set. {error}")
-                self._ui.messageLabel.text = text.format(error=error)
                 self.node.model = AUTOMATIC
+                self._ui.messageLabel.text = text.format(error=error)
                 return
             models.append(chosen)
         cards = [model_card(None if model == AUTOMATIC else folders.get(model, model)) for model in models]
@@ -57,6 +56,9 @@ class ModelChoice:
                 box.setItemData(box.count - 1, card, qt.Qt.ToolTipRole)
         box.currentIndex = models.index(chosen)
         box.toolTip = cards[models.index(chosen)]
+        self._ui.modelLine.text = cards[models.index(chosen)].split("\n")[
+            min(1, cards[models.index(chosen)].count("\n"))
+        ]
 
     def choose(self, index: int) -> None:
         if self.node is not None:
@@ -72,10 +74,11 @@ class ModelChoice:
 
 
 class DeviceChoice:
-    """What can compute here; its names once torch is loaded, which is at the first computation."""
+    """What can compute here; its names once torch is loaded."""
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, found: Callable[[], list[tuple[str, str]] | None]) -> None:
         self._ui = ui
+        self._found = found
         self._shown: list[tuple[str, str]] = []
         self.node: LIPCARParameterNode | None = None
 
@@ -97,12 +100,10 @@ class DeviceChoice:
             self.node.device = self._ui.deviceComboBox.itemData(index)
 
     def _devices(self) -> list[tuple[str, str]]:
-        if "torch" not in sys.modules:
+        found = self._found()
+        if found is None:
             known = [("cpu", _("Processor (cpu)")), ("cuda", _("NVIDIA GPU (cuda)")), ("mps", _("Apple GPU (mps)"))]
             return [("auto", _("Automatic")), *known]
-        from ..inverse import available_devices
-
-        found = available_devices()
         return [("auto", _("Automatic: {name}").format(name=found[0][1])), *found]
 
 

@@ -1,38 +1,16 @@
-"""The chosen volumes: what keeps them from being computed, and their examination, checked once and kept."""
+"""The chosen volumes: which of them are proposed, and their examination, checked once in the background and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from slicer.i18n import tr as _
-
-from .parameters import LIPCARParameterNode
+from .background import waited
+from .request import Request
+from .services import Job, Worker
 
 if TYPE_CHECKING:
     from ..imaging import Examination
-
-
-def missing_for_apply(node: LIPCARParameterNode | None, has_models: bool) -> list[str]:
-    """What the user has to choose before Apply can run, as sentences."""
-    if node is None or node.lowdoseVolume is None:
-        return [_("Choose the low-dose volume.")]
-    inputs = [volume for volume in (node.lowdoseVolume, node.predoseVolume, node.highdoseVolume) if volume]
-    missing = []
-    if node.predoseVolume is node.lowdoseVolume:
-        missing.append(_("Choose another pre-dose volume: it is the low-dose volume."))
-    if node.highdoseVolume is not None and node.highdoseVolume in (node.lowdoseVolume, node.predoseVolume):
-        missing.append(_("Choose another high-dose reference: it is one of the inputs."))
-    if node.outputVolume is not None and node.outputVolume in inputs:
-        missing.append(_("Choose another output volume: it is one of the inputs."))
-    if node.enhancement and node.predoseVolume is None:
-        missing.append(_("Choose a pre-dose volume, or no enhancement map: it is the change from the pre-dose."))
-    if 0 < node.lastSlice < node.firstSlice:
-        missing.append(_("Choose a last slice that is not before the first."))
-    if not has_models:
-        missing.append(_("No model is installed: install the LIPCAR extension again."))
-    return missing
 
 
 def proposed_inputs(volumes: list[Any]) -> dict[str, Any]:
@@ -47,34 +25,46 @@ def proposed_inputs(volumes: list[Any]) -> dict[str, Any]:
 
 
 class CheckedInputs:
-    """The examination of some volumes, kept until one of them changes: Apply need not check what was checked."""
+    """The examination of some volumes, computed once and kept until one of them changes."""
 
-    def __init__(self, busy: Callable[[], AbstractContextManager[object]]) -> None:
-        self._busy = busy
-        self._kept: tuple[Any, Examination] | None = None
+    def __init__(self, worker: Callable[[], Worker], slot_seconds: float) -> None:
+        self._make_worker = worker
+        self._slot_seconds = slot_seconds
+        self._worker: Worker | None = None
+        self._key: list[Any] | None = None
+        self._job: Job[Examination] | None = None
 
-    def examination(self, lowdose: Any, predose: Any, highdose: Any, match_predose: bool) -> Examination:
-        """Raises LIPCARError where the volumes do not fit."""
-        from .mrml import examination_of
+    def examined(self, request: Request) -> Generator[None, None, Examination]:
+        """The examination of a request's volumes, as they are now; whoever asks for the same shares one computation.
 
-        volumes = lowdose, predose, highdose
-        key = [match_predose, *(state_of(volume) for volume in volumes)]
-        if self._kept is None or self._kept[0] != key:
+        The voxels are copied here and now, before the first turn of the event loop. Raises LIPCARError at the end
+        where the volumes do not fit.
+        """
+        key = [request.match_predose, *(state_of(volume) for volume in request.volumes.values())]
+        if self._job is None or self._key != key:
+            from .mrml import examination_job
+
             self.forget()  # two examinations at once may be gigabytes
-            with self._busy():
-                self._kept = key, examination_of(*volumes, match_predose=match_predose)
-        return self._kept[1]
+            work = examination_job(request)
+            self._worker = self._make_worker()
+            self._key, self._job = key, self._worker.submit(work)
+        return waited(self._job, self._slot_seconds)
 
     def forget(self) -> None:
         """Give back the memory."""
-        self._kept = None
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = self._key = self._job = None
 
 
 def state_of(volume: Any) -> list[Any] | None:
     """Something that differs once the volume, its voxels or a transform above it has changed."""
     if volume is None:
         return None
-    state = [volume.GetID(), volume.GetMTime(), volume.GetImageData() and volume.GetImageData().GetMTime()]
+    from .geometry import ijk_to_ras
+
+    voxels = volume.GetImageData()
+    state = [volume.GetID(), volume.GetName(), ijk_to_ras(volume).tolist(), voxels, voxels and voxels.GetMTime()]
     transform = volume.GetParentTransformNode()
     while transform is not None:
         state += [transform.GetID(), transform.GetMTime(), transform.GetTransformToParent().GetMTime()]

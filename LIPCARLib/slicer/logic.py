@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,17 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
 from ..errors import LIPCARError
+from .background import stepped, waited
 from .dependencies import HOW_TO_GET
 from .inputs import CheckedInputs
 from .parameters import ALPHA_AUTO, LIPCARParameterNode
-from .services import Services, VolumeNode
+from .request import Request, unsuitable, unsuitable_together
+from .services import Services, VolumeNode, Worker
 
 if TYPE_CHECKING:
     from ..imaging import Examination
     from ..inverse import Progress, Result
+    from ..physics import Acquisition
 
 
 class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -34,6 +38,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     Attributes:
         notices: what the engine found odd about the inputs of the last run and, at its end, its result, as sentences.
+        devices: name and words of what can compute here; None until torch is loaded.
         lastResult: the engine's Result of the last run that came to its end, without its volumes' nodes.
     """
 
@@ -46,7 +51,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.lastResult: Result | None = None
         self._services = services or slicer_services()
         self._run: _Run | None = None
-        self._inputs = CheckedInputs(self._services.dialogs.busy)
+        self.devices: list[tuple[str, str]] | None = None
+        self._engine = self._services.worker()
+        self._inputs = CheckedInputs(self._services.worker, self._services.slot_seconds)
         self._timer = self._services.timer()  # one for good: a timer that is let go within its own slot may crash
         self._timer.connect("timeout()", self._advance)
 
@@ -54,6 +61,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Cancel, and let go of what keeps this object alive."""
         self.cancel()
         self.forgetInputs()
+        self._engine.close()
         self._timer.disconnect("timeout()", self._advance)
 
     def getParameterNode(self) -> LIPCARParameterNode:
@@ -66,6 +74,10 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Offer to install what is missing; `start` complains of the rest."""
         self._services.packages.install()
 
+    def checked(self, request: Request) -> Generator[None, None, Examination]:
+        """The examination of a request's volumes, kept until one of them changes; see `CheckedInputs.examined`."""
+        return self._inputs.examined(request)
+
     def examinationOf(
         self,
         lowdoseVolume: VolumeNode,
@@ -73,8 +85,14 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         highdoseVolume: VolumeNode | None = None,
         matchPredose: bool = True,
     ) -> Examination:
-        """The checked inputs; kept until one of them changes. Raises LIPCARError where they do not fit."""
-        return self._inputs.examination(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
+        """The same, here and now. Raises LIPCARError where the volumes do not fit."""
+        steps = self.checked(Request(lowdoseVolume, predoseVolume, highdoseVolume, match_predose=matchPredose))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                examination: Examination = stop.value
+                return examination
 
     def forgetInputs(self) -> None:
         """Give back the memory of the checked inputs."""
@@ -117,6 +135,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         acquisition: Mapping[str, Any] | None = None,
         slices: tuple[int, int | None] = (0, None),
         extras: Sequence[str] = (),
+        t1Map: VolumeNode | None = None,
         isPreview: bool = False,
         progressCallback: Callable[[Progress], object] | None = None,
         doneCallback: Callable[[VolumeNode | None], object] | None = None,
@@ -124,7 +143,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     ) -> None:
         """Begin a computation that the event loop carries on, and return.
 
-        :param outputVolume: a node to update; None for a new one.
+        What is known to be unsuitable raises LIPCARError here and now; what the images themselves show, later.
+
+        :param outputVolume: a node to write over; None for a new one.
         :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.inverse.alpha.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
@@ -133,44 +154,66 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param doseFraction: the low dose over the full one, from 0.01 to 1; None for about a fifth.
         :param acquisition: keys of a BIDS sidecar (ScanningSequence, RepetitionTime in seconds, FlipAngle, ...); None
             for what Slicer's DICOM database knows of the volumes. What is not known is assumed and noticed.
+        :param t1Map: T1 before the agent in seconds or milliseconds, on the grid of the low-dose volume.
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
-        :param extras: of "prior", "enhancement", "data_consistency": volumes to make beside the output.
-        :param isPreview: whether to leave out the convergence plot and, with a reference, the table of metrics.
+        :param extras: of "prior", "difference", "enhancement", "data_consistency": volumes to make beside the output.
+        :param isPreview: whether to compute the slice on screen alone, into a hidden volume without tables and charts.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
-        :param errorCallback: is given what was raised later; unsuitable input raises LIPCARError here and now.
+        :param errorCallback: is given what was raised later.
         """
-        volumes = {"lowdose": lowdoseVolume, "predose": predoseVolume, "highdose": highdoseVolume}
-        self._refuse(volumes, outputVolume)
-        from ..inverse import default_model, load_model, reconstruct
+        request = Request(
+            lowdoseVolume,
+            predoseVolume,
+            highdoseVolume,
+            t1Map,
+            outputVolume,
+            alpha,
+            model,
+            device,
+            solver,
+            iterations,
+            matchPredose,
+            doseFraction,
+            acquisition,
+            slices,
+            extras,
+            isPreview,
+        )
+        self.run(request, progressCallback, doneCallback, errorCallback)
 
-        whole = self.examinationOf(lowdoseVolume, predoseVolume, highdoseVolume, matchPredose)
-        examination = self._withAcquisition(
-            whole.part(slices[0], slices[1] or len(whole.lowdose)), volumes, acquisition
-        )
-        name = model or default_model(examination.predose is not None, examination.predose_doubtful)
-        steps = reconstruct(
-            examination,
-            load_model(self._services.shipped_models().get(name, name)),
-            alpha=alpha,
-            solver=solver,
-            iterations=iterations,
-            device=device,
-            data_consistency="data_consistency" in extras,
-            dose_fraction=doseFraction,
-        )
-        self.notices = examination.notices
+    def run(
+        self,
+        request: Request,
+        progressCallback: Callable[[Progress], object] | None = None,
+        doneCallback: Callable[[VolumeNode | None], object] | None = None,
+        errorCallback: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """The same of a request."""
+        if self.isRunning():
+            raise LIPCARError(_("A computation is running. Cancel it or wait for its end."))
+        for problem in self.unsuitable(request):
+            raise LIPCARError(problem)
+        for package in self.missingPackages():
+            raise LIPCARError(HOW_TO_GET[package])
+        worker = self._services.worker()
         self._run = _Run(
-            self._delivered(steps, examination, volumes, outputVolume, list(extras), isPreview),
-            [node for node in (*volumes.values(), outputVolume) if node is not None],
+            self._delivered(request, self._examined(request), worker),
+            worker,
+            request.nodes,
             progressCallback or _ignore,
             doneCallback or _ignore,
             errorCallback or _log,
         )
-        scene = lowdoseVolume.GetScene()
+        scene = request.nodes[0].GetScene()
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneClose)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self._timer.start()
+
+    def unsuitable(self, request: Request) -> list[str]:
+        """What keeps a request from being computed, as sentences; before anything is."""
+        devices = None if self.devices is None else [name for name, _words in self.devices]
+        return unsuitable(request, self._services.shipped_models(), devices)
 
     def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path) -> Path:
         """Write a result as a DICOM MR series into a new folder there, which is returned."""
@@ -192,54 +235,90 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         while self.isRunning():
             self._advance()
 
-    def _withAcquisition(
-        self, examination: Examination, volumes: dict[str, VolumeNode | None], told: Mapping[str, Any] | None
-    ) -> Examination:
+    def _examined(self, request: Request) -> Generator[None, None, Examination]:
+        """The part of the inputs to compute, with all that is told of them; copies the voxels here and now."""
+        from .geometry import image_of
+
+        name = None if request.t1_map is None else _("The T1 map '{name}'").format(name=request.t1_map.GetName())
+        t1_map = None if name is None else image_of(request.t1_map, name, request.lowdose)
+        whole = self._inputs.examined(request)
+        notices: list[str] = []
+        acquisition = self.acquisitionOf(request, notices)
+
+        def steps() -> Generator[None, None, Examination]:
+            examination = yield from whole
+            for problem in unsuitable_together(request, examination):
+                raise LIPCARError(problem)
+            first, stop = request.slices
+            if request.is_preview:
+                first = self._services.views.slice_on_screen(request.lowdose, examination.slice_axis)
+                stop = first + 1
+            if t1_map is not None and name is not None:
+                examination = examination.with_t1_map(t1_map, name)
+            examination = examination.part(first, stop or len(examination.lowdose))
+            return replace(examination, acquisition=acquisition, notices=(*examination.notices, *notices))
+
+        return steps()
+
+    def acquisitionOf(self, request: Request, notices: list[str] | None = None) -> Acquisition | None:
+        """How the volumes were acquired, as told or as Slicer's DICOM database knows; None where nothing tells it.
+
+        :param notices: where sentences for the user are appended.
+        """
         from ..imaging import acquisition_of_keys
         from .dicom import acquisition_of
 
-        notices: list[str] = []
-        known = acquisition_of(volumes, self._services.dicom_file, notices)
-        if told is not None:
-            known = acquisition_of_keys(told, _("The acquisition"))
-        return replace(examination, acquisition=known, notices=(*examination.notices, *notices))
+        known = acquisition_of(request.volumes, self._services.dicom_file, [] if notices is None else notices)
+        if request.acquisition is None:
+            return known
+        return acquisition_of_keys(request.acquisition, _("The acquisition"))
 
-    def _refuse(self, volumes: dict[str, VolumeNode | None], output: VolumeNode | None) -> None:
-        if self.isRunning():
-            raise LIPCARError(_("A computation is running. Cancel it or wait for its end."))
-        if volumes["lowdose"] is None:
-            raise LIPCARError(_("There is no low-dose volume. Choose one."))
-        if output is not None and output in volumes.values():
-            raise LIPCARError(_("The output volume is one of the inputs. Choose another one."))
-        for package in self.missingPackages():
-            raise LIPCARError(HOW_TO_GET[package])
+    def loadEngine(self) -> Generator[None, None, None]:
+        """Import torch, which takes seconds, and find out what can compute; the window stays alive."""
+        if self.devices is None:
+            self.devices = yield from waited(self._engine.submit(_devices), self._services.slot_seconds)
 
     def _delivered(
-        self,
-        steps: Generator[Progress, None, Result],
-        examination: Examination,
-        volumes: dict[str, Any],
-        outputVolume: VolumeNode | None,
-        extras: list[str],
-        isPreview: bool,
-    ) -> Generator[Progress, None, VolumeNode]:
+        self, request: Request, examined: Generator[None, None, Examination], worker: Worker
+    ) -> Generator[Progress | None, None, VolumeNode]:
         """The engine's progress, step by step; at the end the result goes into the scene in one go and is returned."""
-        from ..inverse import Progress, mapped
+        slot = self._services.slot_seconds
+        examination = yield from examined
+        self.notices = examination.notices
+        yield from self.loadEngine()
+        for problem in self.unsuitable(request):  # what can compute here is known by now
+            raise LIPCARError(problem)
+        from ..inverse import Progress, default_model, load_model, mapped, reconstruct
         from ..study import examination_metrics
-        from .mrml import add_volumes
+        from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
 
-        result = yield from steps
+        name = request.model or default_model(examination.predose is not None, examination.predose_doubtful)
+        folder = self._services.shipped_models().get(name, name)
+        steps = reconstruct(
+            examination,
+            (yield from waited(worker.submit(partial(load_model, folder)), slot)),
+            alpha=request.alpha,
+            solver=request.solver,
+            iterations=request.iterations,
+            device=request.device,
+            data_consistency="data_consistency" in request.extras,
+            dose_fraction=request.dose_fraction,
+        )
+        result = yield from stepped(worker, steps, slot)
         self.lastResult = result
         self.notices = (*examination.notices, *result.notices)
         examination = replace(examination, notices=self.notices)  # for the output's own record
-        if isPreview:
-            return add_volumes(examination, result, output=outputVolume, name=_("LIPCAR preview"), **volumes)
+        prepared = yield from waited(worker.submit(partial(prepare, examination, result, request.extras)), slot)
+        volumes: dict[str, Any] = {**request.volumes, "output": request.output, "prepared": prepared}
+        if request.is_preview:
+            return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
         metrics = None
         if examination.highdose is not None:
             finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
-            metrics = yield from mapped(examination_metrics(examination, result), lambda nothing: finished)
-        output = add_volumes(examination, result, output=outputVolume, extras=extras, **volumes)
+            rows = mapped(examination_metrics(examination, result), lambda nothing: finished)
+            metrics = yield from stepped(worker, rows, slot)
+        output = add_volumes(examination, result, extras=request.extras, **volumes)
         forget_tables(output)
         if any(len(values) > 1 for values in result.objective):  # else nothing was solved, and a line needs two points
             add_convergence(result.objective, output)
@@ -272,7 +351,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             self._release()
             run.onError(error)
         else:
-            run.onProgress(progress)
+            if progress is not None:  # None while a step is under way
+                run.onProgress(progress)
 
     def _release(self) -> _Run | None:
         """Let go of the run, its observers and its memory; returns the run, or None where there was none."""
@@ -281,6 +361,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             self._timer.stop()
             self.removeObservers()
             run.steps.close()
+            run.worker.close()
         return run
 
 
@@ -288,11 +369,20 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 class _Run:
     """A computation under way: what it needs was taken from the panel at its start."""
 
-    steps: Generator[Progress, None, VolumeNode]
+    steps: Generator[Progress | None, None, VolumeNode]
+    worker: Worker
     nodes: list[VolumeNode]
     onProgress: Callable[[Progress], object]
     onDone: Callable[[VolumeNode | None], object]
     onError: Callable[[Exception], object]
+
+
+def _devices() -> list[tuple[str, str]]:
+    """Imports torch."""
+    from ..inverse import available_devices
+    from ..study import examination_metrics  # noqa: F401
+
+    return available_devices()
 
 
 def _ignore(event: object) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,22 @@ from .services import VolumeNode
 
 if TYPE_CHECKING:  # the panel looks at volumes before torch is installed
     from ..inverse import Result
+    from .request import Request
 
 ATTRIBUTE_PREFIX = "LIPCAR."
 """Before the name of every node attribute that tells how a result was made."""
 OUTPUT_NAME = "simulated high dose"
 """What follows the low-dose volume's name in the name of a new result."""
-EXTRAS = {"prior": "prior", "enhancement": "enhancement", "data_consistency": "data consistency"}
-"""Volumes that a result may bring along, and how their names end: the model's own guess, x - x_P, and F(x) - x_L."""
+EXTRAS = {
+    "prior": "prior",
+    "difference": "minus low dose",
+    "enhancement": "enhancement",
+    "data_consistency": "data consistency",
+}
+"""Volumes that a result may bring along, and how their names end: the prior, x - x_L, x - x_P, and F(x) - x_L."""
+_TWO_SIDED = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
+MAPS = {"difference": _TWO_SIDED, "enhancement": "vtkMRMLColorTableNodeFileInferno.txt", "data_consistency": _TWO_SIDED}
+"""Of the extras that are maps: their color tables in Slicer. One-sided are those that start at zero."""
 WINDOW_PERCENTILE = 99.9
 """Of the result: what the shared window is widened to, so that enhancing tissue is not shown clipped."""
 
@@ -42,11 +52,23 @@ def examination_of(
     Raises:
         LIPCARError: as `Examination.from_images`; a node without voxels; a non-linear transform between two nodes.
     """
-    roles = {"low-dose": lowdose, "pre-dose": predose, "high-dose": highdose}
-    nodes = {role.replace("-", ""): (role, node) for role, node in roles.items() if node is not None}
-    names = {key: f"The {role} image ('{node.GetName()}')" for key, (role, node) in nodes.items()}
-    images: dict[str, Any] = {key: image_of(node, names[key], lowdose) for key, (_, node) in nodes.items()}
-    return Examination.from_images(**images, names=names, match_predose=match_predose)
+    from .request import Request
+
+    return examination_job(Request(lowdose, predose, highdose, match_predose=match_predose))()
+
+
+def examination_job(request: Request) -> Callable[[], Examination]:
+    """The same, in two steps: the voxels are copied now, and checked by what is returned, which touches no node."""
+    roles = {"lowdose": "low-dose", "predose": "pre-dose", "highdose": "high-dose"}
+    nodes = {role: node for role, node in request.volumes.items() if node is not None}
+    names = {role: f"The {roles[role]} image ('{node.GetName()}')" for role, node in nodes.items()}
+    images: dict[str, Any] = {role: image_of(node, names[role], request.lowdose) for role, node in nodes.items()}
+    match_predose = request.match_predose
+
+    def check() -> Examination:
+        return Examination.from_images(**images, names=names, match_predose=match_predose)
+
+    return check
 
 
 def resampled(node: VolumeNode, reference: VolumeNode) -> VolumeNode:
@@ -72,6 +94,34 @@ def resampled(node: VolumeNode, reference: VolumeNode) -> VolumeNode:
     return new
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What goes into the scene, computed without touching it.
+
+    Attributes:
+        images: by "result" and extra, on the grid of the computed slices.
+        reach: by extra, half the width of its window; maps only.
+        bright: upper end of the window that shows the result.
+    """
+
+    images: Mapping[str, sitk.Image]
+    reach: Mapping[str, float]
+    bright: float
+
+
+def prepare(examination: Examination, result: Result, extras: Collection[str] = ()) -> Prepared:
+    """The images of a result. Raises LIPCARError where an extra needs what examination or result lack."""
+    arrays = {extra: _extra(extra, examination, result) for extra in extras}
+    maps = {extra: array for extra, array in arrays.items() if extra in MAPS}
+    reach = {extra: float(np.percentile(np.abs(array), WINDOW_PERCENTILE)) for extra, array in maps.items()}
+    images = {"result": result.highdose, **arrays}
+    return Prepared(
+        {role: examination.to_image(array) for role, array in images.items()},
+        reach,
+        float(np.percentile(result.highdose, WINDOW_PERCENTILE)),
+    )
+
+
 def add_volumes(
     examination: Examination,
     result: Result,
@@ -81,11 +131,12 @@ def add_volumes(
     predose: VolumeNode | None = None,
     highdose: VolumeNode | None = None,
     name: str | None = None,
+    prepared: Prepared | None = None,
 ) -> VolumeNode:
     """Put a result into the scene where the low-dose volume is: same geometry, parent transform and study.
 
-    The window is the low-dose volume's, widened where the result is brighter, and set for all images alike, so that
-    they can be compared; maps have windows of their own. All or nothing: after an error the scene is as before.
+    Its window is the low-dose volume's, widened where the result is brighter; maps have windows of their own, and the
+    inputs stay as they are. All or nothing: after an error the scene is as before.
 
     Args:
         examination: what was computed, or a part of it, made by `examination_of` from `lowdose`.
@@ -93,8 +144,9 @@ def add_volumes(
         output: a node to update, or None for a new one in the scene of `lowdose`.
         extras: of EXTRAS, which volumes to add beside the output. It refers to them (node references
             "LIPCAR.<extra>"), and a later result in the same output updates them.
-        predose, highdose: the other volumes of the examination, which share the window.
+        predose, highdose: the other volumes of the examination.
         name: of a new output; None for the low-dose volume's with OUTPUT_NAME.
+        prepared: of :func:`prepare`, where that was done before.
 
     Returns:
         The output node. Its attributes "LIPCAR.<key>", and those of the extra volumes, tell how it was made; its
@@ -105,36 +157,76 @@ def add_volumes(
             extra needs what the examination or the result lacks.
     """
     _check_unchanged(examination, lowdose)
-    arrays = {extra: _extra(extra, examination, result) for extra in extras}
-    bright = float(np.percentile(result.highdose, WINDOW_PERCENTILE))
-    # Outside the scene: running out of memory leaves no trace.
-    voxels = _as_node(examination.to_image(result.highdose))
-    extra_voxels = {extra: _as_node(examination.to_image(array)) for extra, array in arrays.items()}
+    prepared = prepared or prepare(examination, result, extras)
+    voxels = {role: _as_node(image) for role, image in prepared.images.items()}  # out of memory here leaves no trace
     scene = lowdose.GetScene()
     if output is None:
         output = _new_volume(scene, name or f"{lowdose.GetName()} {OUTPUT_NAME}")
     first = [0, 0, 0]
     first[examination.slice_axis] = examination.first_slice
     provenance = {**result.provenance, "notices": " ".join(examination.notices)}
-    _fill(output, voxels, lowdose, first, provenance)
-    inputs = {"lowdose": lowdose, "predose": predose, "highdose": highdose}
-    for role, node in inputs.items():
+    _fill(output, voxels["result"], lowdose, first, provenance)
+    place_beside(output, lowdose)
+    for role, node in (("lowdose", lowdose), ("predose", predose), ("highdose", highdose)):
         output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", None if node is None else node.GetID())
-    images = [node for node in (predose, highdose, output) if node is not None]
+    _show_as(output, lowdose, prepared.bright)
     for extra, words in EXTRAS.items():
         role = f"{ATTRIBUTE_PREFIX}{extra}"
-        if extra not in arrays:
+        if extra not in extras:
             output.RemoveNodeReferenceIDs(role)  # what is left of an earlier result does not belong to this one
             continue
         node = related(output, extra) or _new_volume(scene, f"{output.GetName()} {words}")
-        _fill(node, extra_voxels[extra], lowdose, first, {**provenance, "content": words})
+        _fill(node, voxels[extra], lowdose, first, {**provenance, "content": words})
+        place_below(node, output)
         output.SetNodeReferenceID(role, node.GetID())
-        if extra == "prior":
-            images.append(node)
+        if extra in MAPS:
+            _show_as_map(node, extra, prepared.reach[extra])
         else:
-            _own_window(node, arrays[extra])
-    _share_window(lowdose, images, bright)
+            _show_as(node, lowdose, prepared.bright)
     return output
+
+
+def hidden(node: VolumeNode) -> VolumeNode:
+    """The same, in no list, no study and no saved scene: it is looked at and goes."""
+    node.SetHideFromEditors(True)
+    node.SaveWithSceneOff()
+    return node
+
+
+def remove_result(output: VolumeNode) -> list[Any]:
+    """Take a result and all that belongs to it out of the scene; returns the nodes, the result first."""
+    scene = output.GetScene()
+    roles = (*EXTRAS, "convergence", "objective", "metrics")
+    nodes = [output, *(node for role in roles if (node := related(output, role)) is not None)]
+    chart = related(output, "convergence")
+    if chart is not None:
+        nodes += [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    for node in list(nodes):
+        for part in ("DisplayNode", "StorageNode"):
+            if getattr(node, f"Get{part}", None) is not None and getattr(node, f"Get{part}")() is not None:
+                nodes.append(getattr(node, f"Get{part}")())
+    for node in nodes:
+        scene.RemoveNode(node)
+    return nodes
+
+
+def bring_back(scene: Any, nodes: Sequence[Any]) -> None:
+    """Undo :func:`remove_result`."""
+    for node in reversed(nodes):
+        scene.AddNode(node)
+    lowdose = related(nodes[0], "lowdose")
+    if lowdose is not None:
+        place_beside(nodes[0], lowdose)
+    for node in nodes[1:]:
+        if node.IsA("vtkMRMLScalarVolumeNode"):
+            place_below(node, nodes[0])
+
+
+def results_of(lowdose: VolumeNode | None, volumes: Sequence[VolumeNode]) -> list[VolumeNode]:
+    """Those of the volumes that are results made from a low-dose volume, in their order; None for from any."""
+    made = [volume for volume in volumes if {"model", "slices"} <= provenance_of(volume).keys()]
+    made = [volume for volume in made if "content" not in provenance_of(volume) and not volume.GetHideFromEditors()]
+    return [volume for volume in made if lowdose is None or related(volume, "lowdose") is lowdose]
 
 
 def related(output: VolumeNode, role: str) -> Any:
@@ -166,6 +258,8 @@ def _extra(extra: str, examination: Examination, result: Result) -> np.ndarray:
         return result.prior
     if extra == "enhancement" and examination.predose is not None:
         return result.highdose - examination.predose
+    if extra == "difference":
+        return result.highdose - examination.lowdose
     if extra == "data_consistency" and result.data_consistency is not None:
         return result.data_consistency
     raise LIPCARError(f"The {EXTRAS.get(extra, extra)} cannot be made: what it is computed from is not there.")
@@ -179,7 +273,12 @@ def _as_node(image: sitk.Image) -> VolumeNode:
 
 
 def _new_volume(scene: Any, name: str) -> VolumeNode:
-    return scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    """Under a name of its own: a number follows where the name is taken."""
+    number, free = 1, name
+    while scene.GetFirstNodeByName(free) is not None:
+        number += 1
+        free = f"{name} {number}"
+    return scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", free)
 
 
 def _fill(
@@ -195,7 +294,6 @@ def _fill(
         _copy_geometry(lowdose, node, first)
         node.SetAndObserveTransformNodeID(lowdose.GetTransformNodeID())
         _set_attributes(node, provenance)
-    place_beside(node, lowdose)
 
 
 def _copy_geometry(source: VolumeNode, target: VolumeNode, first: Sequence[int] = (0, 0, 0)) -> None:
@@ -215,33 +313,52 @@ def _set_attributes(node: VolumeNode, provenance: Mapping[str, Any]) -> None:
         node.SetAttribute(f"{ATTRIBUTE_PREFIX}{key}", str(value))
 
 
-def _share_window(lowdose: VolumeNode, others: Collection[VolumeNode], bright: float) -> None:
-    """One window and color table for all: the low-dose image's, widened to `bright`."""
-    for node in (lowdose, *others):
-        node.CreateDefaultDisplayNodes()
-    shown = lowdose.GetScalarVolumeDisplayNode()
-    lowest, highest = shown.GetWindowLevelMin(), max(shown.GetWindowLevelMax(), bright)
-    for node in (lowdose, *others):
-        display = node.GetScalarVolumeDisplayNode()
-        display.SetAndObserveColorNodeID(shown.GetColorNodeID())
-        display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(lowest, highest)
-
-
-def _own_window(node: VolumeNode, array: np.ndarray) -> None:
-    """Around zero, which is then middle gray: maps have two signs."""
-    reach = float(np.percentile(np.abs(array), WINDOW_PERCENTILE)) or 1.0
+def _show_as(node: VolumeNode, lowdose: VolumeNode, bright: float) -> None:
+    """The low-dose volume's color table and window, widened to `bright`."""
     node.CreateDefaultDisplayNodes()
-    node.GetScalarVolumeDisplayNode().AutoWindowLevelOff()
-    node.GetScalarVolumeDisplayNode().SetWindowLevelMinMax(-reach, reach)
+    display, shown = node.GetScalarVolumeDisplayNode(), lowdose.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    lowest, highest = window_of(lowdose)
+    display.SetWindowLevelMinMax(lowest, max(highest, bright))
+    if shown is not None:
+        display.SetAndObserveColorNodeID(shown.GetColorNodeID())
+
+
+def window_of(volume: VolumeNode) -> tuple[float, float]:
+    """Lowest and highest value of a volume's window; of one that was never shown, of its voxels."""
+    display = volume.GetScalarVolumeDisplayNode()
+    if display is None:
+        lowest, highest = volume.GetImageData().GetScalarRange()
+        return float(lowest), float(highest)
+    return float(display.GetWindowLevelMin()), float(display.GetWindowLevelMax())
+
+
+def _show_as_map(node: VolumeNode, extra: str, reach: float) -> None:
+    """From zero, or around zero, which then has the middle color, where the map has two signs."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    reach = reach or 1.0
+    display.SetWindowLevelMinMax(-reach if MAPS[extra] == _TWO_SIDED else 0.0, reach)
+    if node.GetScene().GetNodeByID(MAPS[extra]):
+        display.SetAndObserveColorNodeID(MAPS[extra])
 
 
 def place_beside(output: Any, lowdose: VolumeNode) -> None:
     """Into the volume's study, where the subject hierarchy knows it."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(lowdose.GetScene())
     item = hierarchy.GetItemByDataNode(lowdose) if hierarchy else 0
-    if not item:
-        return
-    study = hierarchy.GetItemParent(item)
-    placed = hierarchy.GetItemByDataNode(output) or hierarchy.CreateItem(study, output)
-    hierarchy.SetItemParent(placed, study)
+    if item:
+        _place(hierarchy, output, hierarchy.GetItemParent(item))
+
+
+def place_below(node: Any, output: VolumeNode) -> None:
+    """Under the result that it belongs to, where the subject hierarchy knows that."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(output.GetScene())
+    item = hierarchy.GetItemByDataNode(output) if hierarchy else 0
+    if item:
+        _place(hierarchy, node, item)
+
+
+def _place(hierarchy: Any, node: Any, parent: int) -> None:
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node), parent)

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 VolumeNode = Any
 """A vtkMRMLScalarVolumeNode."""
 SLOT_SECONDS = 0.03
 """How long the timer computes before the event loop gets its turn; a single step may take longer."""
+
+
+Returned = TypeVar("Returned")
+Returned_co = TypeVar("Returned_co", covariant=True)
 
 
 class Timer(Protocol):
@@ -23,6 +27,26 @@ class Timer(Protocol):
     def disconnect(self, signal: str, slot: Callable[[], None]) -> object: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
+
+
+class Job(Protocol[Returned_co]):
+    """Work under way."""
+
+    def done(self, seconds: float) -> bool:
+        """Whether it has come to its end; waits so long for that."""
+
+    def result(self) -> Returned_co:
+        """Of a job that is done: what it returned. Raises what it raised."""
+
+
+class Worker(Protocol):
+    """Does one job after the other while the window stays alive."""
+
+    def submit(self, work: Callable[[], Returned]) -> Job[Returned]:
+        """`work` touches neither nodes nor widgets."""
+
+    def close(self) -> None:
+        """No more jobs; the one under way is left to itself."""
 
 
 class Packages(Protocol):
@@ -53,12 +77,22 @@ class Views(Protocol):
     def slice_on_screen(self, volume: VolumeNode, slice_axis: int) -> int:
         """Number, from 0, of the slice of the volume that is looked at; the middle one without a view."""
 
-    def show(self, background: VolumeNode, foreground: VolumeNode | None = None) -> None:
-        """In all slice views, the foreground opaque over the background."""
+    def show(self, background: VolumeNode, foreground: VolumeNode | None = None, opacity: float = 1.0) -> None:
+        """In all slice views, the foreground over the background, brought into view."""
 
-    def show_side_by_side(self, images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
-        """A slice view for each (label, image), in the plane of the slices of `volume`."""
+    def show_side_by_side(
+        self,
+        images: Sequence[tuple[str, VolumeNode]],
+        volume: VolumeNode,
+        slice_axis: int,
+        ended: Callable[[], None],
+    ) -> None:
+        """A slice view for each (label, image), in the plane of the slices of `volume`, until something else is shown.
 
+        Then, and after `end_side_by_side`, `ended` is called.
+        """
+
+    def end_side_by_side(self) -> None: ...
     def show_chart(self, chart: Any) -> None: ...
     def show_table(self, table: Any) -> None: ...
 
@@ -69,6 +103,7 @@ class Services:
 
     Attributes:
         timer: makes a timer, which does nothing until it is connected and started.
+        worker: makes a worker.
         shipped_models: the folders of the models that came with the extension, by name.
         dicom_file: the file of a DICOM instance by its UID, "" where Slicer's database has none.
         slot_seconds: how long the logic computes before it gives the event loop its turn.
@@ -78,6 +113,7 @@ class Services:
     dialogs: Dialogs
     views: Views
     timer: Callable[[], Timer]
+    worker: Callable[[], Worker]
     shipped_models: Callable[[], Mapping[str, Path]]
     dicom_file: Callable[[str], str]
     slot_seconds: float = SLOT_SECONDS

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .mrml import ATTRIBUTE_PREFIX, place_beside, related
+from .mrml import ATTRIBUTE_PREFIX, related
 from .services import VolumeNode
 
 
@@ -67,13 +67,13 @@ def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) ->
     columns = [_number_column(axis, range(1, steps + 1))]
     columns += [_number_column(name, values) for name, values in curves.items()]
     table = _referred_table(output, "objective", "objective", columns)
-    table.SetHideFromEditors(True)
     scene = output.GetScene()
     chart = related(output, "convergence")
     if chart is None:
         name = f"{output.GetName()} convergence"
         chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
         output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}convergence", chart.GetID())
+        chart.SetHideFromEditors(True)
         chart.SetTitle("Convergence")
         chart.SetXAxisTitle(axis)
         chart.SetYAxisTitle("objective")
@@ -87,7 +87,6 @@ def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) ->
             series.SetColor(*((0.1, 0.4, 0.8), (0.6, 0.6, 0.6), (0.85, 0.45, 0.1))[index])
             series.SetHideFromEditors(True)
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    place_beside(chart, output)
     return chart
 
 
@@ -110,7 +109,7 @@ def _referred_table(output: VolumeNode, role: str, words: str, columns: Sequence
         table.AddColumn(column)
     node.SetAndObserveTable(table)
     node.SetUseColumnTitleAsColumnHeader(True)
-    place_beside(node, output)
+    node.SetHideFromEditors(True)  # it comes and goes with its result, and is shown from there
     return node
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
 
-from .geometry import slice_at, slice_center, slice_normal
+from .geometry import grid_differences, slice_at, slice_center, slice_normal
 from .services import VolumeNode
 
 LAYOUT = 57300
@@ -22,6 +22,11 @@ GROUP = 57310
 
 class SlicerViews:
     """The views of the main window; without one, as in an automated test, what is shown goes nowhere."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+        self._ended: Callable[[], None] | None = None
+        self._part: tuple[int, int] | None = None
 
     def slice_on_screen(self, volume: VolumeNode, slice_axis: int) -> int:
         """Number, from 0, of the slice at the middle of the view whose plane is nearest to that of the volume's slices.
@@ -41,8 +46,19 @@ class SlicerViews:
                 best, point = alignment, [matrix.GetElement(row, 3) for row in range(3)]
         return slice_at(volume, point, slice_axis)
 
-    def show_side_by_side(self, images: Sequence[tuple[str, VolumeNode]], volume: VolumeNode, slice_axis: int) -> None:
-        """Linked slice views of each (label, image) in the plane of the slices of `volume`, at the slice on screen."""
+    def show_side_by_side(
+        self,
+        images: Sequence[tuple[str, VolumeNode]],
+        volume: VolumeNode,
+        slice_axis: int,
+        ended: Callable[[], None],
+    ) -> None:
+        """Linked slice views of each (label, image) in the plane of the slices of `volume`, at the slice on screen.
+
+        They are shown until :meth:`end_side_by_side` or until another layout is chosen; then `ended` is called.
+        """
+        if slicer.app.layoutManager() is None:
+            return
         center = slice_center(volume, slice_axis, self.slice_on_screen(volume, slice_axis))
         normal = [abs(value) for value in slice_normal(volume, slice_axis)]
         orientation = ("Sagittal", "Coronal", "Axial")[normal.index(max(normal))]
@@ -52,6 +68,10 @@ class SlicerViews:
         number = LAYOUT + 10 * columns + len(images)
         if not layout.IsLayoutDescription(number):
             layout.AddLayoutDescription(number, layout_of(len(images), columns))
+        if self._ended is None:
+            self._before = layout.GetViewArrangement()
+            manager.connect("layoutChanged(int)", self._on_layout)
+        self._ended = ended
         layout.SetViewArrangement(number)
         widgets: list[Any] = [manager.sliceWidget(TAG.format(index + 1)) for index in range(len(images))]
         for widget, (label, image) in zip(widgets, images, strict=True):
@@ -71,21 +91,70 @@ class SlicerViews:
             widget.mrmlSliceCompositeNode().SetLinkedControl(True)
             widget.mrmlSliceCompositeNode().SetHotLinkedControl(True)
 
-    def show(self, background: VolumeNode, foreground: VolumeNode | None = None) -> None:
-        """In all slice views, the foreground opaque over the background."""
-        if slicer.app.layoutManager() is None:
+    def end_side_by_side(self) -> None:
+        """Back to the layout before."""
+        if self._ended is not None and self._before is not None:
+            slicer.app.layoutManager().setLayout(self._before)
+
+    def _on_layout(self, layout: int) -> None:
+        ended = self._ended
+        if ended is not None and not LAYOUT <= layout < LAYOUT + 100:
+            self._ended = None
+            slicer.app.layoutManager().disconnect("layoutChanged(int)", self._on_layout)
+            ended()
+            self._fit()
+
+    def show(self, background: VolumeNode, foreground: VolumeNode | None = None, opacity: float = 1.0) -> None:
+        """In all slice views, the foreground over the background; a volume that lies elsewhere is brought into view."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
             return
-        opacity = {} if foreground is None else {"foregroundOpacity": 1.0}
-        slicer.util.setSliceViewerLayers(background=background, foreground=foreground, **opacity)
+        self.end_side_by_side()
+        self._end_part()
+        widgets = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
+        before = [widget.mrmlSliceCompositeNode().GetBackgroundVolumeID() for widget in widgets]
+        slicer.util.setSliceViewerLayers(background=background, foreground=foreground, foregroundOpacity=opacity)
+        for widget, identity in zip(widgets, before, strict=True):
+            old = slicer.mrmlScene.GetNodeByID(identity) if identity else None
+            if old is None or old.GetImageData() is None or grid_differences(old, background):
+                widget.fitSliceToBackground()
 
     def show_chart(self, chart: Any) -> None:
+        before = self._arrangement()
         slicer.modules.plots.logic().ShowChartInLayout(chart)
+        self._begin_part(before)
 
     def show_table(self, table: Any) -> None:
+        before = self._arrangement()
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpTableView)
         selection = slicer.app.applicationLogic().GetSelectionNode()
         selection.SetActiveTableID(table.GetID())
         slicer.app.applicationLogic().PropagateTableSelection()
+        self._begin_part(before)
+
+    def _arrangement(self) -> int:
+        return int(slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement())
+
+    def _begin_part(self, before: int) -> None:
+        """A chart or a table needs room in the layout, until an image is shown again."""
+        self._part = (self._part[0] if self._part else before, self._arrangement())
+        self._fit()
+
+    def _end_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None and self._arrangement() == part[1] != part[0]:
+            slicer.app.layoutManager().setLayout(part[0])
+            self._fit()
+
+    def _fit(self) -> None:
+        """After the layout changed: the images in the middle of their views, at the place that was looked at."""
+        slicer.app.processEvents()  # the views have their size then
+        manager = slicer.app.layoutManager()
+        for widget in (manager.sliceWidget(name) for name in manager.sliceViewNames()):
+            if widget.isVisible():
+                offset = widget.sliceController().sliceOffsetSlider().value
+                widget.fitSliceToBackground()
+                widget.sliceController().setSliceOffsetValue(offset)
 
 
 def columns_for(count: int, width: int) -> int:

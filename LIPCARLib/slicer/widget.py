@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -19,20 +20,19 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from ..errors import LIPCARError
+from .acquisition import AcquisitionBox
 from .choices import AlphaChoice, DeviceChoice, ModelChoice
-from .inputs import missing_for_apply, proposed_inputs
+from .inputs import proposed_inputs
 from .logic import LIPCARLogic
-from .parameters import ALPHA_AUTO, AUTOMATIC, SOLVERS, LIPCARParameterNode
+from .parameters import ALPHA_AUTO, AS_READ, AUTOMATIC, SEQUENCES, SOLVERS, LIPCARParameterNode
+from .preflight import Preflight, apart
+from .request import Request
 from .results import ResultBox
 from .services import Services
-from .wording import done_text, preview_text, progress_text, summary_of
+from .wording import about_text, done_text, preview_text, progress_text
 
 if TYPE_CHECKING:
-    from ..imaging import Examination
     from ..inverse import Progress
-
-CHECK_DELAY = 200
-"""Milliseconds between the last change of an input and the check of the inputs."""
 
 
 class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -46,8 +46,6 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: LIPCARParameterNode | None = None
         self._parameterNodeGuiTag: int | None = None
         self._inputs: list[Any] = []
-        self._matchPredose = True
-        self._problem = ""
         ScriptedLoadableModuleWidget.__init__(self, parent)  # last: without a parent it calls setup()
 
     def setup(self) -> None:
@@ -58,22 +56,21 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = LIPCARLogic(self._services)
         self._models = ModelChoice(self.ui, self._services.shipped_models)
-        self._devices = DeviceChoice(self.ui)
+        self._devices = DeviceChoice(self.ui, lambda: self.logic.devices)
         self._alpha = AlphaChoice(self.ui)
-        self._results = ResultBox(self.ui, self._services.views)
-        self._checkTimer = self._services.timer()
-        self._checkTimer.setSingleShot(True)
-        self._checkTimer.setInterval(CHECK_DELAY)
+        self._acquisition = AcquisitionBox(self.ui, self.logic)
+        self._results = ResultBox(self.ui, self._services)
+        self._preflight = Preflight(self.ui, self.logic, self._services, self.onChecked)
+        self.ui.aboutLabel.text = about_text(self._services.shipped_models())
         self._observeScene()
         self._connections = [
-            (self._checkTimer, "timeout()", self.checkInputs),
+            *self._preflight.connections,
+            *self._results.connections,
+            *self._acquisition.connections,
             (self.ui.applyButton, "clicked()", self.onApplyButton),
             (self.ui.previewButton, "clicked()", self.onPreviewButton),
             (self.ui.resampleButton, "clicked()", self.onResampleButton),
             (self.ui.addModelButton, "clicked()", self.onAddModelButton),
-            (self.ui.compareButton, "clicked()", self._results.compare),
-            (self.ui.convergenceButton, "clicked()", self._results.show_convergence),
-            (self.ui.metricsButton, "clicked()", self._results.show_metrics),
             (self.ui.dicomButton, "clicked()", self.onDicomButton),
             (self.ui.modelComboBox, "activated(int)", self._models.choose),
             (self.ui.deviceComboBox, "activated(int)", self._devices.choose),
@@ -84,10 +81,11 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
+        self._preflight.stop()
+        self._results.stop()
         self.logic.cleanup()
         self.setParameterNode(None)
         self.removeObservers()
-        self._checkTimer.stop()
         for sender, signal, slot in self._connections:
             sender.disconnect(signal, slot)
 
@@ -95,6 +93,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self) -> None:
+        self._results.stop()
         self.setParameterNode(None)
         self.logic.forgetInputs()
 
@@ -115,6 +114,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
 
     def onSceneStart(self, caller: object, event: str) -> None:
+        self._results.stop()
+        self._results.forget()
         self.setParameterNode(None)
 
     def onSceneEnd(self, caller: object, event: str) -> None:
@@ -124,9 +125,9 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: object, event: str, node: object) -> None:
         """A selector whose volume goes takes another one, whichever it is; here it shall take none."""
-        for role in ("lowdose", "predose", "highdose", "output"):
-            if self._parameterNode and getattr(self._parameterNode, f"{role}Volume") is node:
-                setattr(self._parameterNode, f"{role}Volume", None)
+        for name in ("lowdoseVolume", "predoseVolume", "highdoseVolume", "t1Map", "outputVolume", "previewVolume"):
+            if self._parameterNode and getattr(self._parameterNode, name) is node:
+                setattr(self._parameterNode, name, None)
 
     # Parameters
 
@@ -142,11 +143,13 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
-        for part in (self._models, self._devices, self._alpha, self._results):
+        for part in (self._models, self._devices, self._alpha, self._acquisition, self._results):
             part.node = parameterNode
         if parameterNode:
             if parameterNode.solver not in SOLVERS:  # a scene of another version must open all the same
                 parameterNode.solver = SOLVERS[0]
+            if parameterNode.sequence not in SEQUENCES:
+                parameterNode.sequence = AS_READ
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self.onParametersModified()
@@ -156,39 +159,47 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         for choice in (self._alpha, self._models, self._devices):
             choice.update()
-        if node and node.matchPredose != self._matchPredose:
-            self._matchPredose = node.matchPredose
-            self.onInputModified()
-        inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume] if node else []
+        inputs = [node.lowdoseVolume, node.predoseVolume, node.highdoseVolume, node.matchPredose] if node else []
         if inputs != self._inputs:
             self._observeInputs(inputs)
             self.onInputModified()
+        self._acquisition.update()
         self.updateButtons()
 
     def _observeInputs(self, inputs: list[Any]) -> None:
         kind = slicer.vtkMRMLScalarVolumeNode
         events = kind.ImageDataModifiedEvent, kind.TransformModifiedEvent
-        for volume, event in ((v, e) for v in set(self._inputs) if v for e in events):
+        for volume, event in ((v, e) for v in set(self._inputs[:3]) if v for e in events):
             self.removeObserver(volume, event, self.onInputModified)
         self._inputs = inputs
-        for volume, event in ((v, e) for v in set(inputs) if v for e in events):
+        for volume, event in ((v, e) for v in set(inputs[:3]) if v for e in events):
             self.addObserver(volume, event, self.onInputModified)
 
-    def options(self) -> dict[str, Any]:
-        """What the panel says, as `LIPCARLogic.start` takes it, but for the slices and the volumes to compute."""
+    def request(self) -> Request:
+        """What the panel asks for."""
         node = self._shown()
-        chosen = ("prior", node.prior), ("enhancement", node.enhancement), ("data_consistency", node.dataConsistency)
-        return {
-            "alpha": ALPHA_AUTO if self._alpha.is_auto() else node.alpha,
-            "model": None if node.model == AUTOMATIC else node.model,
-            "device": node.device,
-            "highdoseVolume": node.highdoseVolume,
-            "solver": node.solver,
-            "iterations": node.iterations or None,
-            "matchPredose": node.matchPredose,
-            "doseFraction": node.doseFraction or None,
-            "extras": [extra for extra, wanted in chosen if wanted],
+        chosen = {
+            "prior": node.prior,
+            "difference": node.difference,
+            "enhancement": node.enhancement,
+            "data_consistency": node.dataConsistency,
         }
+        return Request(
+            node.lowdoseVolume,
+            node.predoseVolume,
+            node.highdoseVolume,
+            node.t1Map,
+            alpha=ALPHA_AUTO if self._alpha.is_auto() else node.alpha,
+            model=None if node.model == AUTOMATIC else node.model,
+            device=node.device,
+            solver=node.solver,
+            iterations=node.iterations or None,
+            match_predose=node.matchPredose,
+            dose_fraction=node.doseFraction or None,
+            acquisition=self._acquisition.told(),
+            slices=(max(node.firstSlice, 1) - 1, node.lastSlice or None),
+            extras=[extra for extra, wanted in chosen.items() if wanted],
+        )
 
     def onAddModelButton(self) -> None:
         folder = self._services.dialogs.choose_folder(_("Folder of a model"))
@@ -204,55 +215,34 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # The check of the inputs
 
     def onInputModified(self, caller: object = None, event: str | None = None) -> None:
-        self._problem = ""
-        self.ui.checkLabel.text = ""
-        self.ui.resampleButton.visible = False
-        self._checkTimer.start()
+        """What was said of other inputs does not hold any more."""
+        request = self.request() if self._parameterNode and self._parameterNode.lowdoseVolume else None
+        self.ui.messageLabel.text = ""
+        self._results.stop()
+        self._forgetPreview()
+        self._acquisition.read(request)
+        self._preflight.restart(request, request is None or not self.logic.unsuitable(request.images))
 
     def checkInputs(self) -> None:
-        """Say in words whether the inputs fit, before anybody clicks Apply."""
-        node = self._parameterNode
-        if node is None or node.lowdoseVolume is None or self.missingForApply():
-            return
-        if self.logic.isRunning():
-            self._checkTimer.start()  # later
-            return
-        from .geometry import grid_differences
+        """Finish the check that is under way."""
+        self._preflight.finish()
 
-        try:
-            examination = self.examination()
-        except LIPCARError as error:
-            self._problem = str(error)
-            self.ui.checkLabel.text = self._problem
-        else:
-            others = [volume for volume in (node.predoseVolume, node.highdoseVolume) if volume]
-            apart = [volume for volume in others if grid_differences(volume, node.lowdoseVolume)]
-            self.ui.resampleButton.visible = bool(apart)
-            self.ui.checkLabel.text = summary_of(examination, fits=bool(others))
+    def onChecked(self) -> None:
+        if self._preflight.examination is not None:
             for spinBox in (self.ui.firstSliceSpinBox, self.ui.lastSliceSpinBox):
-                spinBox.maximum = len(examination.lowdose)
+                spinBox.maximum = len(self._preflight.examination.lowdose)
+        self._devices.update()
         self.updateButtons()
 
-    def examination(self) -> Examination:
-        node = self._shown()
-        volumes = node.lowdoseVolume, node.predoseVolume, node.highdoseVolume
-        return self.logic.examinationOf(*volumes, node.matchPredose)
-
-    def missingForApply(self) -> list[str]:
-        """What keeps Apply from running, as sentences."""
-        return missing_for_apply(self._parameterNode, bool(self._services.shipped_models()))
-
     def onResampleButton(self) -> None:
-        from .geometry import grid_differences
         from .mrml import resampled
 
         node = self._shown()
         try:
             with self._services.dialogs.busy():
-                for role in ("predoseVolume", "highdoseVolume"):
-                    volume = getattr(node, role)
-                    if volume and grid_differences(volume, node.lowdoseVolume):
-                        setattr(node, role, resampled(volume, node.lowdoseVolume))
+                for role in apart(self.request()):
+                    volume = getattr(node, f"{role}Volume")
+                    setattr(node, f"{role}Volume", resampled(volume, node.lowdoseVolume))
         except LIPCARError as error:
             self.onError(error)
 
@@ -260,56 +250,54 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def updateButtons(self) -> None:
         running = self.logic.isRunning()
-        missing = [] if running else self.missingForApply()
-        if self._problem and not missing and not running:
-            missing = [self._problem]
+        problems = [] if running else self._problems()
         self.ui.parametersWidget.enabled = not running
         self.ui.progressBar.visible = running
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
-        self.ui.applyButton.enabled = not missing
+        self.ui.applyButton.enabled = not problems
         ready = _("Stop the computation; no volume is changed.") if running else _("Simulate the high-dose volume.")
-        self.ui.applyButton.toolTip = "\n".join(missing) or ready
-        self.ui.previewButton.enabled = not missing and not running
+        self.ui.applyButton.toolTip = "\n".join(problems) or ready
+        self.ui.previewButton.enabled = not problems and not running
         ready = _("Compute the slice on screen alone, and estimate the time for the volume.")
-        self.ui.previewButton.toolTip = "\n".join(missing) or ready
-        if not running and any(self._inputs) and not self.ui.checkLabel.text:
-            self._checkTimer.start()
+        self.ui.previewButton.toolTip = "\n".join(problems) or ready
+        self.ui.problemLabel.visible = bool(problems)
+        self.ui.problemLabel.text = "\n".join(problems)
         self._results.update()
+
+    def _problems(self) -> list[str]:
+        """What keeps Apply from running, as sentences."""
+        if self._parameterNode is None:
+            return [_("Choose the low-dose volume.")]
+        request = self.request()
+        return self.logic.unsuitable(request) or self._preflight.unsuitable(request)
 
     def onApplyButton(self) -> None:
         if self.logic.isRunning():
             self.logic.cancel()
             return
-        node = self._shown()
-        options = {**self.options(), "slices": (max(node.firstSlice, 1) - 1, node.lastSlice or None)}
-        self.compute(node.outputVolume, options, self.onDone)
+        self.compute(self.request(), self.onDone)
 
     def onPreviewButton(self) -> None:
-        node = self._shown()
-        try:
-            examination = self.examination()
-        except LIPCARError as error:
-            self.onError(error)
-            return
-        shown = self._services.views.slice_on_screen(node.lowdoseVolume, examination.slice_axis)
-        options = {**self.options(), "slices": (shown, shown + 1), "extras": [], "isPreview": True}
-        self.compute(node.previewVolume, options, self.onPreviewDone)
+        output = self._shown().previewVolume
+        request = replace(self.request(), output=output, slices=(0, None), extras=(), is_preview=True)
+        self.compute(request, self.onPreviewDone)
 
-    def compute(self, outputVolume: Any, options: dict[str, Any], doneCallback: Callable[[Any], None]) -> None:
-        node = self._shown()
+    def compute(self, request: Request, doneCallback: Callable[[Any], None]) -> None:
         self.ui.messageLabel.text = ""
         self.ui.progressBar.reset()
-        callbacks: dict[str, Any] = {"progressCallback": self.onProgress, "doneCallback": doneCallback}
-        callbacks["errorCallback"] = self.onError
+        self.ui.progressBar.format = _("Preparing...")
         try:
             self.logic.installDependencies()
-            with self._services.dialogs.busy():
-                self.logic.start(node.lowdoseVolume, node.predoseVolume, outputVolume, **options, **callbacks)
+            self._results.stop()
+            self.logic.run(request, self.onProgress, doneCallback, self.onError)
         except Exception as error:
             self.onError(error)
             return
-        self._devices.update()
         self.updateButtons()
+
+    def _forgetPreview(self) -> None:
+        if self._parameterNode and self._parameterNode.previewVolume:
+            slicer.mrmlScene.RemoveNode(self._parameterNode.previewVolume)
 
     def onProgress(self, progress: Progress) -> None:
         self.ui.progressBar.value = round(1000 * progress.fraction)
@@ -322,7 +310,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         else:
             self.logic.getParameterNode().outputVolume = outputVolume  # the panel may have been left meanwhile
             self.ui.messageLabel.text = done_text(result)
-            self._services.views.show(outputVolume)
+            self._forgetPreview()
+            self._results.made(outputVolume)
         self.updateButtons()
 
     def onPreviewDone(self, previewVolume: Any) -> None:
@@ -333,7 +322,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             parameters = self.logic.getParameterNode()
             parameters.previewVolume = previewVolume
             self.ui.messageLabel.text = preview_text(result)
-            self._services.views.show(parameters.lowdoseVolume, foreground=previewVolume)
+            self._services.views.show(parameters.lowdoseVolume, previewVolume)
         self.updateButtons()
 
     def onDicomButton(self) -> None:

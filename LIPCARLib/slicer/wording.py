@@ -2,26 +2,94 @@
 
 from __future__ import annotations
 
+import html
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from ..errors import LIPCARError
+from .parameters import ALPHA_AUTO
+from .services import VolumeNode
 
 if TYPE_CHECKING:
     from ..imaging import Examination
     from ..inverse import Progress, Result
+    from ..physics import Acquisition
+
+_CORRECTION = re.compile(r"for\s+the\s+computation|was\s+resampled\s+onto|were\s+set\s+to\s+zero")
+"""What the notices of `imaging` say where they tell of a correction."""
+STRAIGHT = 0.985
+"""Cosine of ten degrees: slices that are tilted by more are called oblique."""
 
 
-def summary_of(examination: Examination, fits: bool) -> str:
-    """What the checked inputs are, and what is odd about them; `fits`: whether to say so where nothing is."""
+def geometry_line(examination: Examination) -> str:
+    """What was acquired, in the words of a scanner's console: "18 axial slices of 256 x 256, 0.9 x 0.9 x 5 mm"."""
     count, height, width = examination.lowdose.shape
-    text = _("{count} slices of {width} x {height} pixels along {axis}.")
-    parts = [text.format(count=count, width=width, height=height, axis="ijk"[examination.slice_axis])]
-    if fits and not examination.notices:
-        parts.append(_("The volumes fit together."))
-    return " ".join((*parts, *examination.notices))
+    grid, axis = examination.grid, examination.slice_axis
+    if grid.dimension == 2:
+        text = _("One slice of {width} x {height}, {x:.3g} x {y:.3g} mm.")
+        return text.format(width=width, height=height, x=grid.spacing[0], y=grid.spacing[1])
+    normal = np.abs(np.reshape(grid.direction, (3, 3))[:, axis])
+    plane = (_("sagittal"), _("coronal"), _("axial"))[int(normal.argmax())]
+    plane = plane if normal.max() > STRAIGHT else _("oblique {plane}").format(plane=plane)
+    across, down = (grid.spacing[other] for other in range(3) if other != axis)
+    text = _("{count} {plane} slices of {width} x {height}, {x:.3g} x {y:.3g} mm, {z:.3g} mm apart.")
+    return text.format(count=count, plane=plane, width=width, height=height, x=across, y=down, z=grid.spacing[axis])
+
+
+def is_correction(notice: str) -> bool:
+    """Whether a notice about the inputs tells of what was mended, and asks for nothing."""
+    return bool(_CORRECTION.search(notice))
+
+
+def acquisition_line(
+    read: Acquisition | None, told: Mapping[str, Any] | None, known: Acquisition | None, dose_fraction: float | None
+) -> str:
+    """How the images were acquired, and where that is from.
+
+    Args:
+        read: what the images' own headers tell.
+        told: what the user told or corrected.
+        known: both together.
+        dose_fraction: as told.
+    """
+    from ..physics import Acquisition
+
+    if known is None:
+        parts, assumed = [], [Acquisition.assumed().words()]
+    else:
+        text = _("Read from DICOM: {words}.") if told is None else _("As told: {words}.")
+        text = _("Read from DICOM and corrected: {words}.") if told and read else text
+        parts, assumed = [text.format(words=known.words())], list(known.assumptions())
+    if dose_fraction is None:
+        assumed.append(_("a low dose of about a fifth"))
+    if assumed:
+        text = _("Not known, so assumed: {assumed}. Tell it below, the result rests on it.")
+        parts.append(text.format(assumed=", ".join(assumed)))
+    return " ".join(parts)
+
+
+def result_line(volume: VolumeNode) -> str:
+    """What a result is called and what made it, in two lines."""
+    from .mrml import provenance_of
+
+    made = provenance_of(volume)
+    parts = [_("model {model}").format(**made)]
+    dose, acquisition = made.get("dose_fraction", "None"), made.get("acquisition", "")
+    if dose not in ("None", ""):
+        parts.append(_("dose {dose}").format(dose=dose))
+    if acquisition:
+        parts.append(acquisition.split(",")[0])
+    if made["alpha"] != ALPHA_AUTO:
+        parts.append(_("alpha {alpha}, {solver}").format(**made))
+    first, last, count = made["slices"].replace(" of ", "-").split("-")
+    if (first, last) != ("1", count):
+        parts.append(_("slices {slices}").format(**made))
+    return "\n".join((volume.GetName(), "    " + ", ".join(parts)))
 
 
 def progress_text(progress: Progress) -> str:
@@ -31,9 +99,14 @@ def progress_text(progress: Progress) -> str:
 
 
 def done_text(result: Result) -> str:
+    """What was assumed of acquisition and dose is left out: the panel says it beside the images, before the click."""
     text = _("Done in {time} on {device}.")
     text = text.format(time=duration(result.seconds), device=result.provenance["device"])
-    return " ".join((text, *result.notices))
+    return " ".join((text, *_unsaid(result)))
+
+
+def _unsaid(result: Result) -> tuple[str, ...]:
+    return tuple(notice for notice in result.notices if "assumed" not in notice)
 
 
 def preview_text(result: Result) -> str:
@@ -46,7 +119,7 @@ def preview_text(result: Result) -> str:
         all=duration(int(slices.split()[-1]) * result.seconds),
         device=result.provenance["device"],
     )
-    return " ".join((text, *result.notices))
+    return " ".join((text, *_unsaid(result)))
 
 
 def time_left(seconds: float | None) -> str:
@@ -81,3 +154,33 @@ def model_card(model: str | Path | None) -> str:
         count = len(measured["subjects"])
         lines.append(text.format(count=count, image=image, ssim=row["ssim"], rmse=row["body_rmse"]))
     return "\n".join(line for line in lines if line)
+
+
+def about_text(shipped: Mapping[str, Path]) -> str:
+    """How to cite, the licence, and what each shipped model was trained on, as rich text."""
+    from ..inverse import read_manifest
+
+    lines = [_("<b>Research only:</b> every result is a simulated image and not for diagnosis.")]
+    lines.append(
+        _(
+            "<b>Please cite:</b> D. Evangelista, E. Morotti, S. Colombo Serra, P. Luo, G. Valbusa, D. Bianchi. "
+            "LIP-CAR: a learned inverse problem approach for medical imaging with contrast agent reduction. "
+            "MICCAI 2025."
+        )
+    )
+    for name, folder in shipped.items():
+        try:
+            manifest = read_manifest(folder)
+        except LIPCARError:
+            continue
+        cohort = manifest.get("training", {}).get("cohort") if isinstance(manifest.get("training"), dict) else None
+        text = _("<b>Model {name}</b> ({licence}): {description} Trained on: {cohort}.")
+        lines.append(
+            text.format(
+                name=html.escape(name),
+                licence=html.escape(str(manifest.get("licence", _("no licence named")))),
+                description=html.escape(str(manifest.get("description", ""))),
+                cohort=html.escape(str(cohort or _("nothing; it is the signal equation"))),
+            )
+        )
+    return "".join(f"<p>{line}</p>" for line in lines)

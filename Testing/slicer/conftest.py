@@ -6,8 +6,10 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +51,21 @@ class Packages:
         pass
 
 
+class Worker:
+    """Does what it is asked at once."""
+
+    def submit(self, work: Any) -> Any:
+        job: Future[Any] = Future()
+        try:
+            job.set_result(work())
+        except Exception as error:
+            job.set_exception(error)
+        return SimpleNamespace(done=lambda seconds: True, result=job.result)
+
+    def close(self) -> None:
+        pass
+
+
 class Views:
     """Keeps what would be shown; slice 1 is on screen."""
 
@@ -58,11 +75,15 @@ class Views:
     def slice_on_screen(self, volume: Any, slice_axis: int) -> int:
         return 1
 
-    def show(self, background: Any, foreground: Any = None) -> None:
-        self.shown.append((background, foreground))
+    def show(self, background: Any, foreground: Any = None, opacity: float = 1.0) -> None:
+        self.shown.append((background, foreground) if opacity == 1 else (background, foreground, opacity))
 
-    def show_side_by_side(self, images: Any, volume: Any, slice_axis: int) -> None:
+    def show_side_by_side(self, images: Any, volume: Any, slice_axis: int, ended: Any) -> None:
         self.shown.append(([label for label, _ in images], volume, slice_axis))
+        self.ended = ended
+
+    def end_side_by_side(self) -> None:
+        self.ended()
 
     def show_chart(self, chart: Any) -> None:
         self.shown.append(chart)
@@ -119,7 +140,7 @@ def services(module: Any, models: dict[str, Path], dialogs: Dialogs, views: View
     def nothing_known(instance: str) -> str:
         return ""
 
-    return Services(packages, dialogs, views, headless.Timer, lambda: models, nothing_known, slot_seconds=0.0)
+    return Services(packages, dialogs, views, headless.Timer, Worker, lambda: models, nothing_known, slot_seconds=0.0)
 
 
 @pytest.fixture

@@ -86,7 +86,14 @@ class Widget:
         self._items: list[tuple[str, Any]] = []
         self._children: list[Widget] = []
         start = {"name": name, "text": "", "toolTip": "", "format": "", "visible": True, "enabled": True}
-        start |= {"checked": True, "value": 0, "currentIndex": 0, "maximum": 0}
+        start |= {
+            "checked": kind == "QCheckBox",
+            "value": 0,
+            "currentIndex": 0,
+            "currentRow": -1,
+            "maximum": 0,
+            "specialValueText": "",
+        }
         self.__dict__.update(start)
 
     def __getattribute__(self, name: str) -> Any:
@@ -118,7 +125,7 @@ class Widget:
     def hide(self) -> None:
         self.visible = False
 
-    def addItem(self, text: str, data: Any) -> None:
+    def addItem(self, text: str, data: Any = None) -> None:
         self._items.append((text, data))
 
     def clear(self) -> None:
@@ -127,6 +134,9 @@ class Widget:
     @property
     def count(self) -> int:
         return len(self._items)
+
+    def item(self, index: int) -> str:
+        return self._items[index][0]
 
     def itemText(self, index: int) -> str:
         return self._items[index][0]

@@ -307,19 +307,19 @@ def test_an_output_node_is_updated_whatever_it_was(scene: Any) -> None:
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), 2 * slicer.util.arrayFromVolume(lowdose))
 
 
-def test_both_are_shown_in_one_window_wide_enough_for_the_result(scene: Any) -> None:
+def test_the_result_has_the_window_of_the_input_widened_to_itself(scene: Any) -> None:
     lowdose = add_volume(scene, "low", picture(), GEOMETRIES["plain"])
     lowdose.CreateDefaultDisplayNodes()
     lowdose.GetDisplayNode().AutoWindowLevelOff()
     lowdose.GetDisplayNode().SetWindowLevelMinMax(5, 60)
     output = add_result(lowdose, {})
-    shown = [node.GetDisplayNode() for node in (lowdose, output)]
-    windows = {(one.GetWindowLevelMin(), one.GetWindowLevelMax()) for one in shown}
-    assert len(windows) == 1
-    lowest, highest = windows.pop()
-    assert lowest == pytest.approx(5)
-    assert highest == pytest.approx(np.percentile(slicer.util.arrayFromVolume(output), 99.9), rel=1e-6)
-    assert not any(one.GetAutoWindowLevel() for one in shown)
+    shown = output.GetDisplayNode()
+    assert shown.GetWindowLevelMin() == pytest.approx(5)
+    bright = np.percentile(slicer.util.arrayFromVolume(output), 99.9)
+    assert shown.GetWindowLevelMax() == pytest.approx(bright, rel=1e-6)
+    assert not shown.GetAutoWindowLevel()
+    untouched = lowdose.GetDisplayNode()
+    assert (untouched.GetWindowLevelMin(), untouched.GetWindowLevelMax()) == pytest.approx((5, 60))
 
 
 def test_a_window_that_is_wide_enough_stays(scene: Any) -> None:
@@ -379,6 +379,7 @@ def test_extra_volumes_come_along_and_are_updated(scene: Any) -> None:
     x = slicer.util.arrayFromVolume(lowdose)
     expected = {"prior": 1.5 * x, "enhancement": 2 * x - slicer.util.arrayFromVolume(predose)}
     expected["data_consistency"] = 0.1 * x - 1
+    expected["difference"] = x
     for extra, node in nodes.items():
         np.testing.assert_allclose(slicer.util.arrayFromVolume(node), expected[extra], rtol=1e-6)
         np.testing.assert_array_equal(matrix_of(node), matrix_of(lowdose))
@@ -398,12 +399,13 @@ def test_one_window_for_images_and_another_for_maps(scene: Any) -> None:
     lowdose = add_volume(scene, "low", picture(), GEOMETRIES["plain"])
     predose = add_volume(scene, "pre", 0.8 * picture(), GEOMETRIES["plain"])
     output = add_result(lowdose, {}, None, tuple(EXTRAS), predose=predose)
-    images = [lowdose, predose, output, output.GetNodeReference("LIPCAR.prior")]
+    images = [output, output.GetNodeReference("LIPCAR.prior")]
     windows = {(n.GetDisplayNode().GetWindowLevelMin(), n.GetDisplayNode().GetWindowLevelMax()) for n in images}
     assert len(windows) == 1
-    for extra in ("enhancement", "data_consistency"):
+    for extra in ("enhancement", "data_consistency", "difference"):
         display = output.GetNodeReference(f"LIPCAR.{extra}").GetDisplayNode()
-        assert display.GetWindowLevelMin() == -display.GetWindowLevelMax() < 0
+        lowest, highest = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+        assert lowest == (0 if extra == "enhancement" else -highest) and highest > 0
 
 
 def test_an_extra_without_its_source_is_refused_before_anything_changes(scene: Any) -> None:

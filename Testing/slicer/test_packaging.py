@@ -58,13 +58,14 @@ def test_the_panel_opens_and_checks_without_torch(slicer: Any) -> None:
     run(
         "headless.load_module()\n"
         "panel = headless.open_panel()\n"
+        "panel.logic.missingPackages = lambda: ['torch']\n"
         "panel._parameterNode.lowdoseVolume = headless.add_volume('low', 1.3)\n"
         "panel._parameterNode.predoseVolume = headless.add_volume('pre', 1.0)\n"
         "panel.checkInputs()\n"
-        "assert '3 slices' in panel.ui.checkLabel.text and panel.ui.applyButton.enabled\n"
+        "assert '3 axial slices' in panel.ui.checkLabel.text and panel.ui.applyButton.enabled\n"
         "headless.emit(panel.ui.modelComboBox, 'activated(int)', 1)\n"
         "headless.emit(panel.ui.alphaSlider, 'valueChanged(int)', 100)\n"
-        "panel.onResampleButton(); panel.options(); panel.exit(); panel.enter(); panel.cleanup()\n"
+        "panel.onResampleButton(); panel.request(); panel.exit(); panel.enter(); panel.cleanup()\n"
         "assert not {'torch', 'safetensors'} & set(sys.modules)"
     )
 

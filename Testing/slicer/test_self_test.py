@@ -61,7 +61,7 @@ wording = root / "LIPCARLib" / "slicer" / "wording.py"
 wording.write_text(wording.read_text(encoding="utf-8") + "\\nEDITED = True\\n", encoding="utf-8")
 old.onReload()
 
-assert old.Observations == [] and old._checkTimer not in headless.Timer.active and old.logic._timer._slot is None
+assert old.Observations == [] and not headless.Timer.active and old.logic._timer._slot is None
 new = slicer.modules.LIPCARWidget
 assert new is not old and type(new) is sys.modules["LIPCAR"].LIPCARWidget and type(new) is not type(old)
 assert type(new.logic) is sys.modules["LIPCAR"].LIPCARLogic is not type(old.logic)
@@ -71,7 +71,7 @@ assert sys.modules["numpy"] is before["numpy"]
 assert sys.modules["LIPCARLib.slicer.wording"].EDITED
 new._parameterNode.lowdoseVolume = headless.add_volume("low", 1.3)
 new.checkInputs()
-assert "3 slices" in new.ui.checkLabel.text
+assert "3 axial slices" in new.ui.checkLabel.text
 new.onReload()
 assert slicer.modules.LIPCARWidget is not new
 slicer.modules.LIPCARWidget.cleanup()

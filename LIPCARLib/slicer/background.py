@@ -1,0 +1,106 @@
+"""Work of the engine in a thread, while the window stays alive and nothing of Slicer's is touched off the main thread.
+
+Python's lock is not free while Qt's event loop runs, so a thread would starve. Whoever waits here waits with the lock
+free, in slots short enough for the window: between them the event loop has its turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+from .services import Job, Timer, Worker
+
+Returned = TypeVar("Returned")
+Yielded = TypeVar("Yielded")
+
+WATCH_MILLISECONDS = 200
+
+
+class Threads:
+    """Makes workers of one thread each; jobs may take numpy, SimpleITK and torch, never a node or a widget.
+
+    Python collects garbage in whichever thread asks for memory, and garbage of the main thread may hold nodes and
+    widgets: while a job runs, only the main thread collects.
+    """
+
+    def __init__(self, timer: Callable[[], Timer]) -> None:
+        self._running: list[Future[Any]] = []
+        self._looked = 0.0
+        self._watch = timer()
+        self._watch.setInterval(WATCH_MILLISECONDS)
+        self._watch.connect("timeout()", self._look)
+
+    def worker(self) -> Worker:
+        return _Thread(self._submitted, self._look)
+
+    def _submitted(self, job: Future[Any]) -> None:
+        gc.disable()
+        self._running.append(job)
+        self._watch.start()
+        if time.monotonic() - self._looked > WATCH_MILLISECONDS / 1000:  # a script may never come back to the loop
+            self._look()
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        self._running = [job for job in self._running if not job.done()]
+        if self._running:
+            gc.collect(0)
+            return
+        self._watch.stop()
+        gc.enable()
+
+
+class _Thread:
+    def __init__(self, submitted: Callable[[Future[Any]], None], ended: Callable[[], None]) -> None:
+        self._submitted, self._ended = submitted, ended
+        self._pool = ThreadPoolExecutor(1, "LIPCAR")
+
+    def submit(self, work: Callable[[], Returned]) -> Job[Returned]:
+        job = self._pool.submit(work)
+        self._submitted(job)
+        return _Waited(job, self._ended)
+
+    def close(self) -> None:
+        """What runs comes to its end, unheard."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Waited(Job[Returned]):
+    def __init__(self, job: Future[Returned], ended: Callable[[], None]) -> None:
+        self._job, self._ended = job, ended
+
+    def done(self, seconds: float) -> bool:
+        return bool(wait([self._job], seconds).done)
+
+    def result(self) -> Returned:
+        self._ended()
+        return self._job.result()
+
+
+def waited(job: Job[Returned], seconds: float) -> Generator[None, None, Returned]:
+    """The job's result or its exception; a turn of the event loop between waits of so many seconds."""
+    while not job.done(seconds):
+        yield None
+    return job.result()
+
+
+def stepped(
+    worker: Worker, steps: Generator[Yielded, None, Returned], seconds: float
+) -> Generator[Yielded | None, None, Returned]:
+    """The same steps, each of them a job; None while one is under way."""
+
+    def step() -> tuple[Yielded | None, bool, Returned | None]:
+        try:
+            return next(steps), False, None
+        except StopIteration as stop:
+            return None, True, stop.value
+
+    while True:
+        yielded, ended, returned = yield from waited(worker.submit(step), seconds)
+        if ended:
+            return returned  # type: ignore[return-value]
+        yield yielded
