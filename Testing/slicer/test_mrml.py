@@ -248,7 +248,7 @@ def test_a_bent_difference_is_refused_with_the_way_out(scene: Any, bent: str) ->
 def result_of(examination: Examination, factor: float = 2.0, **provenance: Any) -> Result:
     """A result as the engine returns it, of made-up content."""
     x = examination.lowdose
-    return Result(factor * x, 1.5 * x, 0.1 * x - 1, [[9.0, 5.0], [8.0]], [0.1], [2, 1], [1.0, 1.0], [], 1.0, provenance)
+    return Result(factor * x, 1.5 * x, 0.1 * x - 1, [[9.0, 5.0], [8.0]], [0.1], [2, 1], [1.0, 1.0], 1.0, provenance)
 
 
 def add_result(
