@@ -74,7 +74,7 @@ class AcquisitionBox:
         }
         if not told and node.sequence == AS_READ:
             return None
-        keys = {} if self._read is None else self._read.as_bids()
+        keys = self._assumed(told) if self._read is None else self._read.as_bids()
         if "RepetitionTimePreparation" in told:
             keys.pop("RepetitionTime", None)
         if node.sequence != AS_READ:
@@ -82,6 +82,16 @@ class AcquisitionBox:
             if "IR" not in keys["ScanningSequence"]:
                 keys.pop("InversionTime", None)
         return {**keys, **told}
+
+    @staticmethod
+    def _assumed(told: dict[str, Any]) -> dict[str, Any]:
+        """The sequence that is assumed, where nothing was read and the numbers do not tell one."""
+        from ..physics import Acquisition
+
+        try:
+            return {} if Acquisition.from_bids(told) else {"ScanningSequence": ["SE"]}
+        except LIPCARError:
+            return {}  # it will be said where it is read again
 
     def update(self) -> None:
         """Say what is read, told and assumed; a value that is neither stands in the boxes as what it is taken for."""

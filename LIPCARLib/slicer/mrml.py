@@ -206,14 +206,16 @@ def remove_result(output: VolumeNode) -> list[Any]:
             if getattr(node, f"Get{part}", None) is not None and getattr(node, f"Get{part}")() is not None:
                 nodes.append(getattr(node, f"Get{part}")())
     for node in nodes:
-        scene.RemoveNode(node)
+        if node.GetScene() is scene:  # some go with others
+            scene.RemoveNode(node)
     return nodes
 
 
 def bring_back(scene: Any, nodes: Sequence[Any]) -> None:
     """Undo :func:`remove_result`."""
     for node in reversed(nodes):
-        scene.AddNode(node)
+        if node.GetScene() is None:
+            scene.AddNode(node)
     lowdose = related(nodes[0], "lowdose")
     if lowdose is not None:
         place_beside(nodes[0], lowdose)

@@ -114,10 +114,8 @@ class Preflight:
 
     def _show_fit(self, examination: Examination) -> None:
         others = [node for node in (self.request.predose, self.request.highdose) if node] if self.request else []
-        doubts = [notice for notice in self._notices if not is_correction(notice)]
-        if doubts:
-            state = "look"
-            words = doubts[0] if len(doubts) == 1 else _("{count} things to look at.").format(count=len(doubts))
+        if not all(is_correction(notice) for notice in self._notices):
+            state, words = "look", _("Look at Details before you go on.")
         elif self._notices:
             state, words = "corrected", _("Brought together for the computation; see Details.")
         else:

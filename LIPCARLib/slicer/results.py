@@ -158,7 +158,6 @@ class ResultBox:
     def forget(self) -> None:
         """What was done cannot be undone any more: the scene is another one."""
         self._undo = None
-        self._rows = []
 
     # Low-dose and result in one view
 

@@ -222,6 +222,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._forgetPreview()
         self._acquisition.read(request)
         self._preflight.restart(request, request is None or not self.logic.unsuitable(request.images))
+        self.updateButtons()
 
     def checkInputs(self) -> None:
         """Finish the check that is under way."""
