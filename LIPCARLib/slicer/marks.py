@@ -13,7 +13,7 @@ ATTRIBUTE = "LIPCAR.model"
 
 
 class SimulatedMark:
-    """A line of text at the foot of the slice views of the main window; it needs no panel to be open."""
+    """A line of text at the head of the slice views of the main window; it needs no panel to be open."""
 
     def __init__(self) -> None:
         self._views: dict[str, tuple[Any, Any, Any]] = {}  # kept: an observer may go with the wrapper of its node
@@ -30,13 +30,14 @@ class SimulatedMark:
 
     def _add(self, name: str, widget: Any) -> None:
         actor = vtk.vtkTextActor()
-        actor.SetInput(_("SIMULATED - research only, not for diagnosis"))
+        actor.SetInput(_("SIMULATED - research only"))
         actor.GetTextProperty().SetColor(1.0, 0.8, 0.2)
         actor.GetTextProperty().SetShadow(True)
         actor.GetTextProperty().SetJustificationToCentered()
+        actor.GetTextProperty().SetVerticalJustificationToTop()
         actor.GetTextProperty().SetFontSize(14)
         actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
-        actor.GetPositionCoordinate().SetValue(0.5, 0.02)
+        actor.GetPositionCoordinate().SetValue(0.5, 0.9)
         widget.sliceView().renderWindow().GetRenderers().GetFirstRenderer().AddViewProp(actor)
         composite = widget.mrmlSliceCompositeNode()
         self._views[name] = composite, actor, widget.sliceView()

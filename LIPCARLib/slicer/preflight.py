@@ -94,7 +94,7 @@ class Preflight:
             examination = yield from self._logic.checked(request)
         except LIPCARError as error:
             self.problem = str(error)
-            self._show("stop", self.problem)
+            self._show("stop", _("These images cannot be computed together; the reason stands below Apply."))
             return
         self.examination = examination
         notices: list[str] = []

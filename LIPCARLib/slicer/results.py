@@ -43,6 +43,7 @@ class ResultBox:
             (ui.compareButton, "clicked()", self.compare),
             (ui.fadeSlider, "valueChanged(int)", self._fade),
             (ui.flickerButton, "clicked()", self._start_or_stop_flicker),
+            (ui.mipButton, "clicked()", self.show_mip),
             (ui.convergenceButton, "clicked()", self.show_convergence),
             (ui.metricsButton, "clicked()", self.show_metrics),
             (ui.removeButton, "clicked()", self.remove),
@@ -69,6 +70,7 @@ class ResultBox:
             button.enabled = chosen is not None
         has_lowdose = chosen is not None and related(chosen, "lowdose") is not None
         self._ui.fadeSlider.enabled = self._ui.flickerButton.enabled = has_lowdose
+        self._ui.mipButton.enabled = chosen is not None and related(chosen, "enhancement") is not None
         self._ui.convergenceButton.enabled = chosen is not None and related(chosen, "convergence") is not None
         self._ui.metricsButton.enabled = chosen is not None and related(chosen, "metrics") is not None
         self._ui.undoButton.enabled = self._undo is not None
@@ -112,6 +114,10 @@ class ResultBox:
         elif self.chosen is not None:
             self._comparison.begin(self.chosen)
         self.update()
+
+    def show_mip(self) -> None:
+        self.stop()
+        self._show_part("enhancement", self._views.show_mip)
 
     def show_convergence(self) -> None:
         self._show_part("convergence", self._views.show_chart)

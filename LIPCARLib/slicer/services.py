@@ -93,6 +93,9 @@ class Views(Protocol):
         """
 
     def end_side_by_side(self) -> None: ...
+    def show_mip(self, volume: VolumeNode) -> None:
+        """The maximum along each view's normal, until something else is shown."""
+
     def show_chart(self, chart: Any) -> None: ...
     def show_table(self, table: Any) -> None: ...
 

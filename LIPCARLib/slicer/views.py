@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
+import vtk
 
 from .geometry import grid_differences, slice_at, slice_center, slice_normal
 from .services import VolumeNode
@@ -27,6 +28,7 @@ class SlicerViews:
         self._before: int | None = None
         self._ended: Callable[[], None] | None = None
         self._part: tuple[int, int] | None = None
+        self._slabs: list[Any] = []
 
     def slice_on_screen(self, volume: VolumeNode, slice_axis: int) -> int:
         """Number, from 0, of the slice at the middle of the view whose plane is nearest to that of the volume's slices.
@@ -111,6 +113,7 @@ class SlicerViews:
             return
         self.end_side_by_side()
         self._end_part()
+        self._end_mip()
         widgets = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
         before = [widget.mrmlSliceCompositeNode().GetBackgroundVolumeID() for widget in widgets]
         slicer.util.setSliceViewerLayers(background=background, foreground=foreground, foregroundOpacity=opacity)
@@ -118,6 +121,27 @@ class SlicerViews:
             old = slicer.mrmlScene.GetNodeByID(identity) if identity else None
             if old is None or old.GetImageData() is None or grid_differences(old, background):
                 widget.fitSliceToBackground()
+
+    def show_mip(self, volume: VolumeNode) -> None:
+        """In every slice view, of all slices that are parallel to it the brightest value; until something is shown."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return
+        self.show(volume)
+        bounds = [0.0] * 6
+        volume.GetRASBounds(bounds)
+        thickness = max(bounds[axis + 1] - bounds[axis] for axis in (0, 2, 4))
+        for name in manager.sliceViewNames():
+            node = manager.sliceWidget(name).mrmlSliceNode()
+            node.SetSlabReconstructionType(vtk.VTK_IMAGE_SLAB_MAX)
+            node.SetSlabReconstructionThickness(2 * thickness)
+            node.SetSlabReconstructionEnabled(True)
+            self._slabs.append(node)
+
+    def _end_mip(self) -> None:
+        for node in self._slabs:
+            node.SetSlabReconstructionEnabled(False)
+        self._slabs = []
 
     def show_chart(self, chart: Any) -> None:
         before = self._arrangement()

@@ -85,6 +85,9 @@ class Views:
     def end_side_by_side(self) -> None:
         self.ended()
 
+    def show_mip(self, volume: Any) -> None:
+        self.shown.append(volume)
+
     def show_chart(self, chart: Any) -> None:
         self.shown.append(chart)
 

@@ -180,7 +180,7 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         panel.checkInputs()
         self.assertFalse(panel.ui.applyButton.enabled)
         self.assertIn("7 everywhere", panel.ui.applyButton.toolTip)
-        self.assertIn("7 everywhere", panel.ui.checkLabel.text)
+        self.assertIn("7 everywhere", panel.ui.problemLabel.text)
 
     def test_panelResamples(self):
         lowdose, predose = self._addPair()

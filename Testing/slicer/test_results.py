@@ -78,6 +78,14 @@ def test_low_dose_and_result_are_faded_into_each_other(panel: Any, views: Any, l
     assert views.shown[-1] == (lowdose, output, 0.4)
 
 
+def test_the_enhancement_map_is_projected(panel: Any, views: Any, lowdose: Any, predose: Any) -> None:
+    compute(panel, lowdoseVolume=lowdose, predoseVolume=predose)
+    assert not panel.ui.mipButton.enabled
+    output = compute(panel, enhancement=True)
+    panel.ui.mipButton.click()
+    assert views.shown[-1] is output.GetNodeReference("LIPCAR.enhancement")
+
+
 def test_preview_tables_and_charts_do_not_litter(slicer: Any, panel: Any, lowdose: Any) -> None:
     parameters = panel.logic.getParameterNode()
     parameters.lowdoseVolume, parameters.device, parameters.highdoseVolume = lowdose, "cpu", add_volume("high", 2.0)
