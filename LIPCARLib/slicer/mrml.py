@@ -280,7 +280,10 @@ def _new_volume(scene: Any, name: str) -> VolumeNode:
     while scene.GetFirstNodeByName(free) is not None:
         number += 1
         free = f"{name} {number}"
-    return scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", free)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", free)
+    node.CreateDefaultDisplayNodes()  # before there are voxels, whose histogram for an automatic window takes its time
+    node.GetScalarVolumeDisplayNode().AutoWindowLevelOff()
+    return node
 
 
 def _fill(
