@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from .case import Case, Check, enhanced, near, refused, table
-from .inputs import FILES, GRID, SLICES, Arrange, examination, nothing, together
+from .inputs import FILES, SLICES, Arrange, examination, nothing, together
 
 ENHANCE = "lipcar enhance --lowdose low --predose pre --output out.nrrd --model signal"
 MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -549,4 +549,3 @@ def role_cases() -> list[Case]:
 
 
 CASES = [*series_cases(), *multiframe_cases(), *output_cases(), *role_cases()]
-assert GRID.size[2] == SLICES

@@ -77,8 +77,12 @@ def load_model(folder: str) -> None:
 
 
 @door
-def process(*paths: str, **options: Any) -> None:
-    """Through the scene of slicer-core and the stand-ins for the rest of the application."""
+def process(*paths: str, sheared: bool = False, **options: Any) -> None:
+    """Through the scene of slicer-core and the stand-ins for the rest of the application.
+
+    Args:
+        sheared: whether the axes of the volumes are.
+    """
     sys.path.insert(0, str(ROOT / "Testing" / "slicer"))
     import headless
 
@@ -86,6 +90,9 @@ def process(*paths: str, **options: Any) -> None:
     logic = headless.load_module().LIPCARLogic()
     slots = ("lowdoseVolume", "predoseVolume", "highdoseVolume")
     volumes = {slot: _volume(slicer, path) for slot, path in zip(slots, paths, strict=False)}
+    if sheared:
+        for node in volumes.values():
+            node.SetIJKToRASDirections(-1, 0, 0, 0.3, -0.954, 0, 0, 0, 1)
     output = logic.process(**volumes, **{"model": "signal", "device": "cpu", **options})
     for notice in logic.notices:
         print(f"Notice: {notice}", file=sys.stderr)
