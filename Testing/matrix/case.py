@@ -223,9 +223,7 @@ def _check_image(path: Path, grid: Grid | None) -> None:
 
 def table(*rows: tuple[Any, ...], **circumstances: Any) -> list[Case]:
     """Cases of rows (name, arrange, call, expected...)."""
-    return [
-        Case(name, arrange, call, tuple(expected), dict(circumstances)) for name, arrange, call, *expected in rows
-    ]
+    return [Case(name, arrange, call, tuple(expected), dict(circumstances)) for name, arrange, call, *expected in rows]
 
 
 def under(case: Case, **circumstances: Any) -> Case:

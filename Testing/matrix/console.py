@@ -18,7 +18,7 @@ NAMES = {
     "a style in markup": "[bold red]scan[/]",
     "emoji code": ":smiley: scan",
     "spaces": "  two  spaces ",
-    "an apostrophe": "Müller's \"scan\"",
+    "an apostrophe": 'Müller\'s "scan"',
     "Japanese": "日本",
     "an emoji": "🐀",
     "Arabic": "صورة",

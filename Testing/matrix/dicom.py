@@ -85,7 +85,10 @@ def raw(ds: Dataset, keyword: str, value: bytes) -> None:
 
 
 def series(
-    change: Change | None = None, roles: Sequence[str] = tuple(FILES)[:2], both: bool = True, syntax: str = ExplicitVRLittleEndian
+    change: Change | None = None,
+    roles: Sequence[str] = tuple(FILES)[:2],
+    both: bool = True,
+    syntax: str = ExplicitVRLittleEndian,
 ) -> Arrange:
     """Folders low and pre; the change is made to both or to low alone."""
 
@@ -189,7 +192,14 @@ def multiframe(role: str, order: Sequence[int] = range(SLICES), slopes: bool = F
     if slopes:
         own_slopes(parts)
     ds = copy.deepcopy(parts[0])
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope", "RescaleIntercept"):
+    for keyword in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ):
         ds.pop(keyword, None)
     ds.SOPClassUID, ds.NumberOfFrames = ENHANCED_MR, len(order)
     shared, measures, turn = Dataset(), Dataset(), Dataset()
@@ -213,7 +223,9 @@ def multiframe(role: str, order: Sequence[int] = range(SLICES), slopes: bool = F
     return ds
 
 
-def enhanced_files(change: Callable[[Dataset], object] | None = None, order: Sequence[int] = range(SLICES), slopes: bool = False) -> Arrange:
+def enhanced_files(
+    change: Callable[[Dataset], object] | None = None, order: Sequence[int] = range(SLICES), slopes: bool = False
+) -> Arrange:
     """low.dcm and pre.dcm."""
 
     def arrange(folder: Path) -> None:
@@ -410,7 +422,11 @@ def multiframe_cases() -> list[Case]:
 
     def tilted(ds: Dataset) -> None:
         for index in range(8):
-            frame_at(ds, index).PlanePositionSequence[0].ImagePositionPatient = [-16 + 0.4 * index, -15.5, 7 + 2.5 * index]
+            frame_at(ds, index).PlanePositionSequence[0].ImagePositionPatient = [
+                -16 + 0.4 * index,
+                -15.5,
+                7 + 2.5 * index,
+            ]
 
     def no_spacing(ds: Dataset) -> None:
         del ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
@@ -504,7 +520,13 @@ def output_cases() -> list[Case]:
         ),
         *(
             (f"no {keyword}", series(each(**{keyword: None})), good(check=written()))
-            for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "SeriesNumber", "SpecificCharacterSet")
+            for keyword in (
+                "StudyInstanceUID",
+                "FrameOfReferenceUID",
+                "PatientID",
+                "SeriesNumber",
+                "SpecificCharacterSet",
+            )
         ),
     ]
 

@@ -98,7 +98,9 @@ def nifti_cases() -> list[Case]:
         ("two time points", {"dim_0": 4, "dim_3": 4, "dim_4": 2}, refused("time point|dimensions")),
         ("vectors", {"dim_0": 5, "dim_3": 4, "dim_5": 2}, refused("values|dimensions")),
     ]  # fmt: skip
-    cases = [(f"NIfTI: {name}", with_file("low.nii", nifti(**fields)), call, *expected) for name, fields, *expected in rows]
+    cases = [
+        (f"NIfTI: {name}", with_file("low.nii", nifti(**fields)), call, *expected) for name, fields, *expected in rows
+    ]
     whole, small = nifti(), packed(nifti())
     swapped = np.frombuffer(whole[352:], "<i2").astype(">i2").tobytes()
     files = [
@@ -121,7 +123,9 @@ def nifti_cases() -> list[Case]:
         ("an .img and no header", "low.img", whole[352:], FORMATS, DAMAGED, refused("hdr")),
         ("Analyze", "low.hdr", nifti(magic=b"")[:352], FORMATS, DAMAGED),
     ]  # fmt: skip
-    cases += [(f"NIfTI: {name}", with_file(path, data), given(path), *expected) for name, path, data, *expected in files]
+    cases += [
+        (f"NIfTI: {name}", with_file(path, data), given(path), *expected) for name, path, data, *expected in files
+    ]
     for what, call in (("predose", ENHANCE.replace("pre.nrrd", "x.nii")), ("highdose", f"{ENHANCE} --highdose x.nii")):
         role = {"predose": "predose", "highdose": "highdose"}[what]
         for name, fields, expected in (
@@ -267,7 +271,11 @@ def meta_cases() -> list[Case]:
 
 
 def other_format_cases() -> list[Case]:
-    mgh = np.array([1, *GRID.size, 1, 4], ">i4").tobytes() + b"\0" * 260 + examination()["lowdose"].astype(">i2").tobytes()
+    mgh = (
+        np.array([1, *GRID.size, 1, 4], ">i4").tobytes()
+        + b"\0" * 260
+        + examination()["lowdose"].astype(">i2").tobytes()
+    )
     nifti2 = np.array([540], "<i4").tobytes() + b"n+2\0\r\n\x1a\n" + b"\0" * 528 + examination()["lowdose"].tobytes()
     rows = [
         ("FreeSurfer .mgz", "low.mgz", packed(mgh), FORMATS, enhanced(grid=None)),

@@ -144,9 +144,21 @@ _NIFTI = np.dtype(
         *(("sizeof_hdr", "<i4"), ("unused1", "S35"), ("dim_info", "u1"), ("dim", "<i2", 8), ("intent", "<f4", 3)),
         *(("intent_code", "<i2"), ("datatype", "<i2"), ("bitpix", "<i2"), ("slice_start", "<i2")),
         *(("pixdim", "<f4", 8), ("vox_offset", "<f4"), ("scl_slope", "<f4"), ("scl_inter", "<f4")),
-        *(("slice_end", "<i2"), ("slice_code", "u1"), ("xyzt_units", "u1"), ("cal", "<f4", 2), ("slice_time", "<f4", 2)),
+        *(
+            ("slice_end", "<i2"),
+            ("slice_code", "u1"),
+            ("xyzt_units", "u1"),
+            ("cal", "<f4", 2),
+            ("slice_time", "<f4", 2),
+        ),
         *(("glmax", "<i4", 2), ("descrip", "S80"), ("aux_file", "S24"), ("qform_code", "<i2"), ("sform_code", "<i2")),
-        *(("quatern", "<f4", 3), ("qoffset", "<f4", 3), ("sform", "<f4", (3, 4)), ("intent_name", "S16"), ("magic", "S4")),
+        *(
+            ("quatern", "<f4", 3),
+            ("qoffset", "<f4", 3),
+            ("sform", "<f4", (3, 4)),
+            ("intent_name", "S16"),
+            ("magic", "S4"),
+        ),
     ]
 )
 assert _NIFTI.itemsize == 348

@@ -31,7 +31,9 @@ def manifest_of(name: str) -> Manifest:
     return found
 
 
-def mine(change: Callable[[Manifest], object] | None = None, of: str = "anchored", content: bytes | None = None) -> Arrange:
+def mine(
+    change: Callable[[Manifest], object] | None = None, of: str = "anchored", content: bytes | None = None
+) -> Arrange:
     """The ordinary examination and a folder `mine`: a shipped model with another manifest."""
 
     def arrange(folder: Path) -> None:
@@ -69,7 +71,9 @@ def weights_of(name: str = "anchored", role: str = "prior") -> dict[str, np.ndar
     return found
 
 
-def with_weights(change: Callable[[dict[str, np.ndarray]], object] | bytes, of: str = "anchored", role: str = "prior") -> Arrange:
+def with_weights(
+    change: Callable[[dict[str, np.ndarray]], object] | bytes, of: str = "anchored", role: str = "prior"
+) -> Arrange:
     """The same with other weights, whose hash is right."""
 
     def arrange(folder: Path) -> None:

@@ -145,7 +145,12 @@ def values_cases() -> list[Case]:
     shape_rows += [
         ("one slice", each(small((1, 44, 44))), enhanced(grid=None)),
         ("one slice, 2-D", each(small((44, 44))), enhanced(grid=None)),
-        ("15 x 15 pixels", each(small((8, 15, 15))), enhanced("pixels", grid=None), refused("small|pixel|needs a pre-dose")),
+        (
+            "15 x 15 pixels",
+            each(small((8, 15, 15))),
+            enhanced("pixels", grid=None),
+            refused("small|pixel|needs a pre-dose"),
+        ),
     ]
     high = {"a high-dose voxel of NaN"}
     return table(
@@ -231,7 +236,10 @@ def option_cases() -> list[Case]:
         *(("--device", value, refused("device|available", hides=("torch",))) for value in ("abacus", "cuda:99", "", "cuda:-1", "meta", "cpu:1:2", "c" * 300)),
         *(("--model", value, refused("No model")) for value in ("no-such", "", "..")),
     ]  # fmt: skip
-    cases = [(f"{name} {value[:20]!r}", ordinary, (*ENHANCE.split(), name, value), *expected) for name, value, *expected in rows]
+    cases = [
+        (f"{name} {value[:20]!r}", ordinary, (*ENHANCE.split(), name, value), *expected)
+        for name, value, *expected in rows
+    ]
     told = with_file("ok.json", json.dumps({"ScanningSequence": "SE", "RepetitionTime": 0.45}))
     lowdose = "lipcar enhance --lowdose low.nrrd --output out.nrrd --model vnet-lowdose"
     cases += [
@@ -288,7 +296,11 @@ def acquisition_cases() -> list[Case]:
         ("InversionTime after the repetition", {"ScanningSequence": ["GR", "IR"], "RepetitionTime": 2.3, "InversionTime": 5, "FlipAngle": 9}, refused("inversion"), enhanced()),
     ]  # fmt: skip
     for name, keys, *expected in told:
-        data = json.dumps(keys).encode() if keys is not None else b"\xef\xbb\xbf" + json.dumps({**spin, "RepetitionTime": 0.45}).encode()
+        data = (
+            json.dumps(keys).encode()
+            if keys is not None
+            else b"\xef\xbb\xbf" + json.dumps({**spin, "RepetitionTime": 0.45}).encode()
+        )
         cases.append((f"acquisition: {name}", with_file("how.json", data), call, *expected))
     beside = ENHANCE.replace("low.nrrd", "low.nii")
     for name, data in (*JSON_DAMAGE, ("a TR of -1", b'{"ScanningSequence": "SE", "RepetitionTime": -1}')):

@@ -108,7 +108,12 @@ def cohorts(call: str, least: int) -> list[tuple[Any, ...]]:
         ("no cohort", nothing, call, refused("cohort.*does not exist")),
         ("the cohort is a file", put("cohort", "old"), call, refused("cohort")),
         ("the cohort is empty", lambda folder: (folder / "cohort").mkdir(), call, refused("holds no subject")),
-        ("the name of the cohort is too long", nothing, call.replace("cohort", "c" * 300), refused("too long|does not exist")),
+        (
+            "the name of the cohort is too long",
+            nothing,
+            call.replace("cohort", "c" * 300),
+            refused("too long|does not exist"),
+        ),
         ("the cohort is a loop", lambda folder: (folder / "cohort").symlink_to("cohort"), call, refused("cohort")),
     ]
     if least == 2:

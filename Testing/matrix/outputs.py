@@ -87,7 +87,9 @@ def report_and_series(folder: Path) -> None:
 
 def full_disk_cases() -> list[Case]:
     """The process may write files up to a size only: what is larger fails as on a full disk."""
-    noisy = examined(lambda arrays: [arrays.update({role: array + noise_like(array)}) for role, array in arrays.items()])
+    noisy = examined(
+        lambda arrays: [arrays.update({role: array + noise_like(array)}) for role, array in arrays.items()]
+    )
     cases: list[Case] = []
     for suffix in (".nrrd", ".nii", ".nii.gz", ".mha"):
         for size in (0, 100, 400, 4096, 16384, 40000):

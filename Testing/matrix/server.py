@@ -8,6 +8,8 @@ itself) is gone with it. The parent computes nothing: libraries that have starte
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import io
 import json
@@ -77,6 +79,11 @@ def serve() -> None:
         except ImportError:
             if module != "slicer":
                 raise
+    from LIPCARLib.cli import run
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        run(["--version"])  # what the command line's library works out at its first call, it keeps
+    gc.freeze()  # what the children never touch stays shared with them
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)
 
