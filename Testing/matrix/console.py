@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,8 @@ NAMES = {
 
 
 def shown(name: str) -> str:
-    """A regular expression for a name in a message: as it is, control characters and undecodable bytes escaped."""
-    import re
-
-    return "".join(re.escape(letter) if letter.isascii() and letter.isprintable() and not letter.isspace() else ".+" if ord(letter) < 32 or 0xDC80 <= ord(letter) < 0xDD00 or letter.isspace() or ord(letter) == 0x202E else re.escape(letter) for letter in name.strip())  # fmt: skip
+    """A regular expression for a name in a message: as it is, but what steers a terminal or is no text is escaped."""
+    return "".join(re.escape(letter) if letter.isprintable() and letter != " " else ".+" for letter in name.strip())
 
 
 def moved(name: str) -> Arrange:

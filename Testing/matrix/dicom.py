@@ -476,7 +476,7 @@ def written(count: int = SLICES, **expected: Any) -> Check:
             assert ds.StudyInstanceUID.is_valid and ds.FrameOfReferenceUID.is_valid, "an invalid UID"
             for keyword, value in expected.items():
                 assert ds.get(keyword) == value, f"{keyword} is {ds.get(keyword)!r}"
-            assert isinstance(int(ds.SeriesNumber), int) and 0 < float(ds.WindowWidth)
+            assert isinstance(int(ds.SeriesNumber), int) and float(ds.WindowWidth) > 0
             assert "DERIVED" in ds.ImageType and ds.pixel_array.max() > 0
             assert np.isfinite(np.asarray([*ds.ImagePositionPatient, *ds.PixelSpacing], float)).all()
 

@@ -13,6 +13,7 @@ from .models import mine, put, with_weights
 from .numeric import MIDDLE, each, floats, inf, nan, small, swapped, times
 from .numeric import put as voxel
 
+NO_ACQUISITIONS = ('{"ScanningSequence":"XY"}', '{"ScanningSequence":"SE","RepetitionTime":-1}', "{}")
 FINITE = done(r"result \(.*\), finite")
 
 
@@ -88,7 +89,7 @@ def slicer_cases() -> list[Case]:
         ("slices 2 to 5", ordinary, f"{call} slices=[2,5]", done(r"result \(3, 64, 64\), finite")),
         ("model no-such", ordinary, f"{call} model='\"no-such\"'", refused("No model")),
         ("model with weights of NaN", with_weights(put(nan)), f"{call} model='\"mine\"'", refused("NaN|finite")),
-        *((f"acquisition {value}", ordinary, f"{call} acquisition='{value}'", refused("sequence|repetition")) for value in ('{"ScanningSequence":"XY"}', '{"ScanningSequence":"SE","RepetitionTime":-1}', "{}")),
+        *((f"acquisition {value}", ordinary, f"{call} acquisition='{value}'", refused("sequence|repetition")) for value in NO_ACQUISITIONS),
         ("with a high-dose volume", ordinary, "process low.nrrd pre.nrrd high.nrrd", FINITE),
         ("without a pre-dose volume", ordinary, "process low.nrrd", refused("pre-dose")),
         ("no volume", ordinary, "process", refused("low-dose")),

@@ -45,7 +45,7 @@ def given(name: str) -> str:
 
 def nifti_cases() -> list[Case]:
     call = given("low.nii")
-    zero, no_form = np.zeros(3), np.zeros((3, 4))
+    no_form = np.zeros((3, 4))
     sheared = np.array([[-0.5, 0, 0, 16], [0, -0.5, 0.4, 15.5], [0, 0, 2.5, 7]])
     slightly = np.array([[-0.5, 0, 0, 16], [0, -0.5, 0.02, 15.5], [0, 0, 2.5, 7]])
     turned = np.array([[0, -0.5, 0, 16], [-0.5, 0, 0, 15.5], [0, 0, 2.5, 7]])
@@ -143,6 +143,10 @@ def nrrd_cases() -> list[Case]:
     voxels = examination()["lowdose"]
     raw = voxels.astype("<u2").tobytes()
     gz, bad = packed(raw), damaged(packed(raw), 0.5, 3)
+    axes, domains = "(0.5,0,0) (0,0.5,0) (0,0,2.5)", "domain domain domain"
+    four: dict[str, str | None] = {"dimension": "4"}
+    series = {**four, "sizes": "64 64 4 2", "space directions": f"{axes} none", "kinds": f"{domains} list"}
+    vector = {**four, "sizes": "2 64 64 4", "space directions": f"none {axes}", "kinds": f"vector {domains}"}
     rows = [
         ("a size of 0", {"sizes": "64 64 0"}, raw, SIZES),
         ("a negative size", {"sizes": "64 64 -8"}, raw, SIZES),
@@ -153,7 +157,7 @@ def nrrd_cases() -> list[Case]:
         ("17 dimensions", {"dimension": "17"}, raw, SIZES, DAMAGED),
         ("0 dimensions", {"dimension": "0"}, raw, SIZES, DAMAGED),
         ("300 dimensions", {"dimension": "300"}, raw, SIZES, DAMAGED),
-        ("4 dimensions", {"dimension": "4", "sizes": "64 64 4 2", "space directions": "(0.5,0,0) (0,0.5,0) (0,0,2.5) none", "kinds": "domain domain domain list"}, raw, refused("values|dimensions")),
+        ("4 dimensions", series, raw, refused("values|dimensions")),
         ("no sizes", {"sizes": None}, raw, DAMAGED),
         ("no dimension", {"dimension": None}, raw, DAMAGED),
         ("no type", {"type": None}, raw, DAMAGED),
@@ -184,7 +188,7 @@ def nrrd_cases() -> list[Case]:
         ("origin at 1e308", {"space origin": "(1e308,0,0)"}, raw, refused(), enhanced(grid=None)),
         ("directions of none", {"space directions": "none none none"}, raw, GEOMETRY, refused("direction|damaged"), enhanced("geometry|spacing|direction", grid=None)),
         ("no geometry", {"space": None, "space directions": None, "space origin": None, "kinds": None}, raw, GEOMETRY, enhanced(grid=None)),
-        ("a vector in each voxel", {"sizes": "2 64 64 4", "dimension": "4", "kinds": "vector domain domain domain", "space directions": "none (0.5,0,0) (0,0.5,0) (0,0,2.5)"}, raw, refused("values|damaged")),
+        ("a vector in each voxel", vector, raw, refused("values|damaged")),
         ("data file elsewhere", {"data file": "/etc/hostname"}, b"", DAMAGED, refused("data file|beside|outside")),
         ("data file missing", {"data file": "missing.raw"}, b"", DAMAGED, refused(r"missing\.raw|data file")),
         ("data file is the header", {"data file": "low.nrrd"}, b"", DAMAGED, refused("data file")),

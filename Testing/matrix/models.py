@@ -8,13 +8,13 @@ import os
 import pickle
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .case import Case, done, enhanced, refused, table
+from .case import Case, Expected, done, enhanced, refused, table
 from .images import ENHANCE
 from .inputs import Arrange, ordinary, with_thing
 from .numeric import JSON_DAMAGE
@@ -122,32 +122,54 @@ def exchanged_on_disk(folder: Path) -> None:
     (place / "manifest.json").write_text(json.dumps(manifest))
 
 
+def given(path: str, values: Iterable[object], *expected: Expected, of: str = "anchored") -> list[tuple[Any, ...]]:
+    """A row for each value at a path of keys."""
+    key = path.rsplit("/", 1)[-1]
+    return [(f"{key} {value!r:.60}", mine(keyed(path, value), of), *expected) for value in values]
+
+
+NO_CLASSES = (..., "Transformer", ["VNet"], None, 7, {"a": 1}, "os.system", "__import__")
+NO_CHANNELS = (0, -1, 3, 10**8, 10**30, "2", 1.5, None, True, [2], nan)
+NO_FILES = (..., [], None, "prior", {}, {"prior": 5}, {"prior": {"path": 5, "sha256": "x"}})
+NO_PATHS = (
+    *("", ".", "..", "/etc/hostname", "../low.nrrd", "a\0b", "x" * 300, "manifest.json", "prior.safetensors/x"),
+    *(7, None, "C:\\x", "~/x"),
+)
+NO_METRICS = ([], "good", 5, {"subjects": 5}, {"subjects": [], "slices": "x", "means_over_slices": []})
+NO_TRAINING = ([], "long", {"training_subjects": 5}, {"held_out_subjects": "all"})
+NO_ERRORS = (
+    *([], "small", {"widths": [], "mean_squares": []}),
+    *({"widths": [1], "mean_squares": [-1.0]}, {"widths": [1], "mean_squares": ["x"]}),
+)
+
+
 def manifest_cases() -> list[Case]:
+    channels = refused("channels|architecture|fit|malformed")
     rows: list[tuple[Any, ...]] = [
         *((name, mine(content=data), MALFORMED) for name, data in JSON_DAMAGE),
-        *((f"schema_version {value!r}", mine(keyed("schema_version", value)), refused("schema")) for value in (..., 0, 2, "1", None, [1], 1e300, nan)),
+        *given("schema_version", (..., 0, 2, "1", None, [1], 1e300, nan), refused("schema")),
         ("schema_version true", mine(keyed("schema_version", True)), refused("schema"), done()),
-        *((f"name {value!r}", mine(keyed("name", value)), refused("name")) for value in (..., 5, None, "", [], {}, "x" * 100_000)),
+        *given("name", (..., 5, None, "", [], {}, "x" * 100_000), refused("name")),
         ("a name with escapes", mine(keyed("name", "\x1b[31mred\x07\nnew line")), refused("name"), done()),
-        *((f"uses_predose {value!r}", mine(keyed("uses_predose", value)), refused("uses_predose|pre-dose")) for value in (..., "yes", None, 2, [])),
+        *given("uses_predose", (..., "yes", None, 2, []), refused("uses_predose|pre-dose")),
         ("uses_predose is a lie", mine(keyed("uses_predose", False)), refused("uses_predose|pre-dose"), done()),
-        *((f"architecture {value!r}", mine(keyed("architecture", value)), refused("architecture")) for value in (..., [], "VNet", None, {}, {"prior": {}})),
-        *((f"class {value!r}", mine(keyed("architecture/prior/class", value)), refused("architecture|class")) for value in (..., "Transformer", ["VNet"], None, 7, {"a": 1}, "os.system", "__import__")),
-        *((f"in_channels {value!r}", mine(keyed("architecture/prior/in_channels", value), of="vnet-predose"), refused("channels|architecture|fit|malformed")) for value in (0, -1, 3, 10**8, 10**30, "2", 1.5, None, True, [2], nan)),
-        ("an unknown argument", mine(keyed("architecture/prior/depth", 99), of="vnet-predose"), refused("architecture|argument|depth")),
-        *((f"scale {value!r}", mine(keyed("scale", value)), refused("scale")) for value in (..., "maximum", None, 5, [])),
-        *((f"files {value!r}", mine(keyed("files", value)), refused("files|missing|incomplete|malformed")) for value in (..., [], None, "prior", {}, {"prior": 5}, {"prior": {"path": 5, "sha256": "x"}})),
+        *given("architecture", (..., [], "VNet", None, {}, {"prior": {}}), refused("architecture")),
+        *given("architecture/prior/class", NO_CLASSES, refused("architecture|class")),
+        *given("architecture/prior/in_channels", NO_CHANNELS, channels, of="vnet-predose"),
+        *given("architecture/prior/depth", (99,), refused("architecture|argument|depth"), of="vnet-predose"),
+        *given("scale", (..., "maximum", None, 5, []), refused("scale")),
+        *given("files", NO_FILES, refused("files|missing|incomplete|malformed")),
         ("a file for no role", mine(keyed("files/tail", {"path": "x", "sha256": "y"})), refused("tail|role|weights")),
-        *((f"path {value!r}", mine(keyed("files/prior/path", value)), refused("path|file|missing|not|folder")) for value in ("", ".", "..", "/etc/hostname", "../low.nrrd", "a\0b", "x" * 300, "manifest.json", 7, None, "prior.safetensors/x", "C:\\x", "~/x")),
-        *((f"sha256 {value!r:.20}", mine(keyed("files/prior/sha256", value)), refused("SHA|hash|altered|checksum|malformed")) for value in ("", "0" * 64, "zz", 5, None, [])),
-        *((f"metrics {value!r}", mine(keyed("metrics", value)), refused("metrics|manifest"), done()) for value in ([], "good", 5, {"subjects": 5}, {"subjects": [], "slices": "x", "means_over_slices": []})),
-        *((f"training {value!r}", mine(keyed("training", value)), refused("training|manifest"), done()) for value in ([], "long", {"training_subjects": 5}, {"held_out_subjects": "all"})),
-        *((f"forward_operator_error {value!r:.50}", mine(keyed("forward_operator_error", value), of="vnet-predose"), refused("error|manifest")) for value in ([], "small", {"widths": [], "mean_squares": []}, {"widths": [1], "mean_squares": [-1.0]}, {"widths": [1], "mean_squares": ["x"]})),
+        *given("files/prior/path", NO_PATHS, refused("path|file|missing|not|folder")),
+        *given("files/prior/sha256", ("", "0" * 64, "zz", 5, None, []), refused("SHA|hash|altered|checksum|malformed")),
+        *given("metrics", NO_METRICS, refused("metrics|manifest"), done()),
+        *given("training", NO_TRAINING, refused("training|manifest"), done()),
+        *given("forward_operator_error", NO_ERRORS, refused("error|manifest"), of="vnet-predose"),
         ("description of a megabyte", mine(keyed("description", "x" * 1_000_000)), refused("description"), done()),
         ("description is a list", mine(keyed("description", ["a"])), refused("description"), done()),
     ]  # fmt: skip
     cases = [(f"manifest: {name}", arrange, "lipcar models show mine", *expected) for name, arrange, *expected in rows]
-    verified = ("in_channels", "path", "sha256", "files", "class")
+    verified = ("in_channels", "path", "sha256", "files", "class", "depth")
     cases = [
         (name, arrange, call.replace("show", "verify") if name.split()[1].strip(":") in verified else call, *expected)
         for name, arrange, call, *expected in cases

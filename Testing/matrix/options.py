@@ -16,7 +16,7 @@ from .case import Case, done, refused, table
 from .inputs import Arrange, cut, image_of, nifti, nothing, nrrd
 from .models import MODELS, keyed, mine
 
-TRAIN = "lipcar train cohort --output new --epochs 1 --crop 32 --batch 2 --device cpu"
+TRAIN = "lipcar train cohort --output new --epochs 1 --crop 32 --batch 2 --no-score --device cpu"
 ANCHORED = "lipcar train-anchored new --steps 1 --batch 1 --size 32 --workers 0"
 EVALUATE = "lipcar evaluate cohort --model signal --methods lip-car --device cpu"
 ROBUSTNESS = "lipcar robustness cohort --output new --model signal --disturb noise:0.05 --device cpu"
@@ -78,8 +78,8 @@ def numbers(call: str, option: str, values: tuple[str, ...], words: str, arrange
     return [(f"{option} {value}", arrange, (*call.split(), option, value), refused(words)) for value in values]
 
 
-BAD = ("0", "-1", "nan", "inf", "1e30", "fast")
-COUNTS = ("0", "-1", "1.5", "nan", "many", "9" * 30)
+BAD = ("0", "-1", "nan", "1e30")
+COUNTS = ("0", "1.5", "9" * 30)
 PLACES: tuple[tuple[str, Callable[[Path], object], str], ...] = (
     ("is a file", put("new", "old"), "file|folder|directory"),
     ("is within a file", put("cohort.txt", "old"), "file|folder|directory|exist|made"),
@@ -123,10 +123,27 @@ def cohorts(call: str, least: int) -> list[tuple[Any, ...]]:
             ("one of two is no image", cohort(put("highdose.nrrd", b"words")), call, damaged),
             ("one of two has no pre-dose image", cohort(lambda place: (place / "predose.nrrd").unlink()), call, refused("pre-dose|predose|s0")),
             ("labels on another grid", cohort(put("labels.nrrd", nrrd())), call, refused("grid|s0")),
-            ("clean images of NaN", cohort(lambda place: sitk.WriteImage(image_of(np.full((2, 48, 48), np.nan, np.float32)), str(place / "clean_highdose.nrrd"))), call, refused("NaN|finite|s0")),
+            ("clean images of NaN", cohort(clean_of_nan), call, refused("NaN|finite|s0")),
         ]  # fmt: skip
     return rows
 
+
+def clean_of_nan(place: Path) -> None:
+    image = image_of(np.full((2, 48, 48), np.nan, np.float32))
+    sitk.WriteImage(image, str(place / "clean_highdose.nrrd"))
+
+
+RECORDS = (
+    ("garbage", b"\xff\xfe"),
+    ("a list", b"[]"),
+    ("empty", b""),
+    ("nested deep", b"[" * 100_000),
+    ("of other types", b'{"settings": 5, "training": 5}'),
+)
+NO_DISTURBANCES = (
+    *("rain", "", "noise:much", "noise:nan", "noise:-1", "noise:inf", "noise:1e30", "noise:", ":1", "dose:2", "dose:0"),
+    "shift:1e9",
+)
 
 PARAMETERS: tuple[tuple[str, bytes], ...] = (
     ("are no JSON", b"words"),
@@ -146,15 +163,15 @@ def train_cases() -> list[Case]:
         *numbers(TRAIN, "--l1", ("-1", "nan", "inf", "much"), "l1", two),
         *numbers(TRAIN, "--epochs", COUNTS, "epochs", two),
         *numbers(TRAIN, "--batch", COUNTS, "batch", two),
-        *numbers(TRAIN, "--crop", ("0", "15", "-32", "wide", "9" * 30), "crop", two),
-        *numbers(TRAIN, "--held-out", ("-0.1", "1.5", "nan", "some"), "held.out", two),
-        *numbers(TRAIN, "--precision", ("float8", "", "half"), "float32", two),
-        *numbers(TRAIN, "--seed", ("-1", "x", "9" * 30), "seed", two),
-        *numbers(TRAIN, "--device", ("abacus", "cuda:99"), "device|available", two),
+        *numbers(TRAIN, "--crop", ("15", "9" * 30), "crop", two),
+        *numbers(TRAIN, "--held-out", ("1.5", "nan"), "held.out", two),
+        *numbers(TRAIN, "--precision", ("float8", ""), "float32", two),
+        *numbers(TRAIN, "--seed", ("-1", "9" * 30), "seed", two),
+        *numbers(TRAIN, "--device", ("abacus",), "device|available", two),
         *numbers(TRAIN, "--start", ("no-such", "cohort"), "No model", two),
         *numbers(TRAIN, "--start", ("signal", "anchored"), "pair", two),
         *numbers(TRAIN, "--start", ("vnet-lowdose",), "pre-dose|input|channel|fit|image", two),
-        *numbers(TRAIN, "--snapshot", ("0", "-1", "7", "x"), "snapshot|epoch", two),
+        *numbers(TRAIN, "--snapshot", ("0", "7"), "snapshot|epoch", two),
         *places(TRAIN, two),
         *cohorts(TRAIN, 2),
         ("a crop larger than the images", two, TRAIN.replace("--crop 32", "--crop 64"), refused("crop|pixels|small")),
@@ -163,7 +180,7 @@ def train_cases() -> list[Case]:
         ("output is the cohort", two, TRAIN.replace("--output new", "--output cohort"), refused("cohort|holds|empty")),
         ("output is a shipped name that is no folder", two, (*TRAIN.replace("--output new", "--output").split(), ""), refused("output|folder|name|exist|holds|empty")),
         ("resume without checkpoints", two, f"{TRAIN} --resume", refused("checkpoint"), done(writes=("new",))),
-        *((f"the record of the training is {name}", and_then(two, put("new/checkpoints/settings.json", data)), f"{TRAIN} --resume", refused("checkpoint|settings|damaged|another training")) for name, data in (("garbage", b"\xff\xfe"), ("a list", b"[]"), ("empty", b""), ("nested deep", b"[" * 100_000), ("of other types", b'{"settings": 5, "training": 5}'))),
+        *((f"the record of the training is {name}", and_then(two, put("new/checkpoints/settings.json", data)), f"{TRAIN} --resume", refused("checkpoint|settings|damaged|another training")) for name, data in RECORDS),
         ("checkpoints left by a start that failed", and_then(two, lambda place: (place / "new" / "checkpoints").mkdir(parents=True)), TRAIN, done(writes=("new",))),
     ]  # fmt: skip
     cases = [(f"train: {name}", arrange, call, *expected) for name, arrange, call, *expected in rows]
@@ -193,15 +210,10 @@ def checkpoint_cases() -> list[Case]:
                 cohort()(folder)
                 place = folder / "new" / "checkpoints"
                 place.mkdir(parents=True)
-                for path in place_of(role):
-                    (place / path).write_bytes(data)
+                (place / f"{role}.safetensors").write_bytes(data)
 
             rows.append((f"train: a checkpoint {name}, {role}", arrange, f"{TRAIN} --resume", refused("checkpoint|damaged|training|resume")))  # fmt: skip
     return table(*rows, seconds=60)
-
-
-def place_of(role: str) -> tuple[str, ...]:
-    return (f"{role}.safetensors",)
 
 
 def anchored_cases() -> list[Case]:
@@ -209,16 +221,17 @@ def anchored_cases() -> list[Case]:
         *numbers(ANCHORED, "--learning-rate", BAD, "learning.rate", nothing),
         *numbers(ANCHORED, "--steps", COUNTS, "steps", nothing),
         *numbers(ANCHORED, "--batch", COUNTS, "batch", nothing),
-        *numbers(ANCHORED, "--size", ("0", "31", "33", "-64", "9" * 30), "size", nothing),
-        *numbers(ANCHORED, "--every", ("0", "-1", "x"), "every", nothing),
-        *numbers(ANCHORED, "--workers", ("-1", "x", "9" * 30), "workers", nothing),
-        *numbers(ANCHORED, "--seed", ("-1", "x", "9" * 30), "seed", nothing),
+        *numbers(ANCHORED, "--size", ("31", "33", "9" * 30), "size", nothing),
+        *numbers(ANCHORED, "--every", ("0",), "every", nothing),
+        *numbers(ANCHORED, "--workers", ("-1", "9" * 30), "workers", nothing),
+        *numbers(ANCHORED, "--seed", ("-1", "9" * 30), "seed", nothing),
         *numbers(ANCHORED, "--start-from", ("no-such", "."), "No model", nothing),
         *numbers(ANCHORED, "--start-from", ("signal", "vnet-predose"), "anchored|weights|network|no pair", nothing),
         *places(ANCHORED, nothing),
         ("output holds another model", a_model, ANCHORED, refused("holds|model|another")),
         ("start from a damaged model", mine(keyed("files/prior/sha256", "0" * 64)), f"{ANCHORED} --start-from mine", refused("altered|SHA|damaged|hash")),
-        *((f"a checkpoint {name}", and_then(nothing, put(f"new/{path}", data)), f"{ANCHORED} --resume", refused("checkpoint|damaged|training|holds|resume")) for name, path, data in (("of garbage", "checkpoint.safetensors", b"\xff" * 400), ("record of garbage", "settings.json", b"\xff\xfe"), ("record nested deep", "settings.json", b"[" * 100_000))),
+        *((f"the record is {name}", put("new/settings.json", data), f"{ANCHORED} --resume", refused("checkpoint|damaged|training|holds|resume|settings")) for name, data in RECORDS),
+        ("a checkpoint of garbage", put("new/checkpoint.safetensors", b"\xff" * 400), f"{ANCHORED} --resume", refused("checkpoint|damaged|training|holds|resume")),
     ]  # fmt: skip
     return table(*((f"train-anchored: {name}", *row) for name, *row in rows), seconds=60)
 
@@ -228,8 +241,8 @@ def measuring_cases() -> list[Case]:
     rows: list[tuple[Any, ...]] = [
         *numbers(EVALUATE, "--methods", ("magic", "", "nn,magic", ","), "method|expected", one),
         *numbers(EVALUATE, "--alpha", ("-1", "nan", "much"), "alpha", one),
-        *numbers(EVALUATE, "--dose-fraction", ("0", "-1", "1.5", "nan"), "dose", one),
-        *numbers(EVALUATE, "--iterations", ("0", "-1", "x"), "iterations", one),
+        *numbers(EVALUATE, "--dose-fraction", ("0", "1.5", "nan"), "dose", one),
+        *numbers(EVALUATE, "--iterations", ("0", "x"), "iterations", one),
         *numbers(EVALUATE, "--solver", ("newton",), "proximal", one),
         *numbers(EVALUATE, "--device", ("abacus", "cuda:99"), "device|available", one),
         *numbers(EVALUATE, "--model", ("no-such", "cohort"), "No model", one),
@@ -243,7 +256,7 @@ def measuring_cases() -> list[Case]:
     ]  # fmt: skip
     cases = [(f"evaluate: {name}", *row) for name, *row in rows]
     rows = [
-        *numbers(ROBUSTNESS, "--disturb", ("rain", "", "noise:much", "noise:nan", "noise:-1", "noise:inf", "noise:1e30", "noise:", ":1", "dose:2", "dose:0", "shift:1e9"), "disturb|level|noise|expected", one),
+        *numbers(ROBUSTNESS, "--disturb", NO_DISTURBANCES, "disturb|level|noise|expected", one),
         *numbers(ROBUSTNESS, "--alpha", ("-1", "nan", "much"), "alpha", one),
         *numbers(ROBUSTNESS, "--device", ("abacus",), "device|available", one),
         *numbers(ROBUSTNESS, "--model", ("no-such",), "No model", one),
@@ -259,7 +272,7 @@ def simulating_cases() -> list[Case]:
     rows: list[tuple[Any, ...]] = [
         *numbers(PHANTOM, "--subjects", COUNTS, "subjects", nothing),
         *numbers(PHANTOM, "--slices", COUNTS, "slices", nothing),
-        *numbers(PHANTOM, "--size", ("0", "31", "-64", "wide", "1000000000"), "size|memory", nothing),
+        *numbers(PHANTOM, "--size", ("31", "1000000000"), "size|memory", nothing),
         *numbers(PHANTOM, "--seed", ("-1", "x"), "seed", nothing),
         *numbers(PHANTOM, "--anatomy", ("cat", "", "Rat"), "anatomy", nothing),
         *places(PHANTOM, nothing),

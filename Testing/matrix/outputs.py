@@ -32,6 +32,19 @@ def then(change: Callable[[Path], object]) -> Arrange:
     return together(ordinary, change)
 
 
+NO_IMAGES = ("out", "out.jpg", "out.NRRD", "out.mhd", ".nrrd", "out.nrrd.txt", "out.dcm", "out.", "out.img")
+IMAGES = ("out.nii", "out.nii.gz", "out.mha", "out.nrrd")
+
+
+def linked(folder: Path) -> None:
+    """out.nrrd is a link to old.nrrd, and the folder way one to the folder real."""
+    ordinary(folder)
+    (folder / "old.nrrd").write_bytes(OLD)
+    (folder / "out.nrrd").symlink_to("old.nrrd")
+    (folder / "real").mkdir()
+    (folder / "way").symlink_to("real")
+
+
 def place_cases() -> list[Case]:
     options = {
         "image": lambda name: ENHANCE.replace("out.nrrd", name),
@@ -43,15 +56,16 @@ def place_cases() -> list[Case]:
     for role, call in options.items():
         suffix = {"image": ".nrrd", "prior": ".nrrd", "report": ".json", "picture": ".png"}[role]
         other = () if role == "image" else ("out.nrrd",)
+        long = "x" * (250 - len(suffix)) + suffix
         rows += [
             (f"{role} in a folder that is not there", ordinary, call(f"nowhere/x{suffix}"), refused("does not exist")),
             (f"{role} is a folder", then(lambda folder, s=suffix: (folder / f"x{s}").mkdir()), call(f"x{suffix}"), refused("folder")),
             (f"{role} is the low-dose image", ordinary, call("low.nrrd"), refused("input")),
             (f"{role} is the low-dose image by a link", then(lambda folder, s=suffix: (folder / f"x{s}").symlink_to("low.nrrd")), call(f"x{suffix}"), refused("input|link")),
-            (f"{role} is the low-dose image by a hard link", then(lambda folder, s=suffix: os.link(folder / "low.nrrd", folder / f"x{s}")), call(f"x{suffix}"), refused("input"), enhanced(writes=(), replaces=(f"x{suffix}",)) if role == "image" else enhanced(replaces=(f"x{suffix}",))),
+            (f"{role} is the low-dose image by a hard link", then(lambda folder, s=suffix: os.link(folder / "low.nrrd", folder / f"x{s}")), call(f"x{suffix}"), refused("input"), enhanced(writes=other, replaces=(f"x{suffix}",))),
             (f"{role} below a file", ordinary, call(f"pre.nrrd/x{suffix}"), refused("does not exist|folder|directory")),
             (f"{role} has a name of 256 characters", ordinary, call("x" * (256 - len(suffix)) + suffix), refused("too long", hides=("permission",))),
-            (f"{role} has a name of 250 characters", ordinary, call("x" * (250 - len(suffix)) + suffix), refused("too long|name", hides=("permission",)), enhanced(writes=("x" * (250 - len(suffix)) + suffix, *other))),
+            (f"{role} has a name of 250 characters", ordinary, call(long), refused("too long|name", hides=("permission",)), enhanced(writes=(long, *other))),
             (f"{role} is a loop", then(lambda folder, s=suffix: (folder / f"x{s}").symlink_to(f"x{s}")), call(f"x{suffix}"), refused("loop|link|symbolic")),
             (f"{role} is a pipe", then(lambda folder, s=suffix: os.mkfifo(folder / f"x{s}")), call(f"x{suffix}"), refused("regular|pipe|file")),
             (f"{role} has a zero in its name", ordinary, tuple(word.replace("ZERO", "\0") for word in call(f"xZERO{suffix}").split()), refused("zero|null|NUL|name|character")),
@@ -59,30 +73,26 @@ def place_cases() -> list[Case]:
             (f"{role} stands there already", with_old(f"x{suffix}"), call(f"x{suffix}"), enhanced(writes=other, replaces=(f"x{suffix}",))),
         ]  # fmt: skip
     rows += [
-        *((f"image named {name!r}", ordinary, ENHANCE.replace("out.nrrd", name), refused("end in|suffix|format")) for name in ("out", "out.jpg", "out.NRRD", "out.mhd", ".nrrd", "out.nrrd.txt", "out.dcm", "out.", "out.img")),
-        *((f"image as {suffix}", ordinary, ENHANCE.replace("out.nrrd", f"out{suffix}"), enhanced(writes=(f"out{suffix}",), check=near(0.02, name=f"out{suffix}"))) for suffix in (".nii", ".nii.gz", ".mha", ".nrrd")),
+        *((f"image named {name!r}", ordinary, ENHANCE.replace("out.nrrd", name), refused("end in|suffix|format")) for name in NO_IMAGES),
+        *((f"image as {name}", ordinary, ENHANCE.replace("out.nrrd", name), enhanced(writes=(name,), check=near(0.02, name=name))) for name in IMAGES),
         ("two outputs are one", ordinary, f"{ENHANCE} --prior-output out.nrrd", refused("two outputs")),
         ("two outputs are one by ..", ordinary, f"{ENHANCE} --prior-output ../case/out.nrrd", refused("two outputs")),
         ("the report is the acquisition", ordinary, f"{ENHANCE} --report pre.nrrd", refused("input")),
         ("the picture is the report", ordinary, f"{ENHANCE} --report a.png --picture a.png", refused("two outputs")),
         ("the report below the DICOM folder", ordinary, f"{ENHANCE} --report dcm/0001.dcm --dicom-output dcm", refused("does not exist|within|inside|two outputs|folder")),
-        ("the report in the DICOM folder that stands there", then(lambda folder: (folder / "dcm").mkdir()), f"{ENHANCE} --report dcm/0001.dcm --dicom-output dcm", refused("within|inside|two outputs|folder"), enhanced(writes=("out.nrrd",), replaces=("dcm",), check=report_and_series)),
+        ("the report in the DICOM folder that stands there", then(lambda folder: (folder / "dcm").mkdir()), f"{ENHANCE} --report dcm/0001.dcm --dicom-output dcm", refused("within|inside|two outputs|folder")),
         ("the DICOM folder is the image", ordinary, f"{ENHANCE} --dicom-output out.nrrd", refused("two outputs|folder|own")),
         ("the DICOM folder below the image", ordinary, f"{ENHANCE} --dicom-output out.nrrd/x", refused("two outputs|folder|directory|made|own")),
         ("everything at once", ordinary, ALL, enhanced("RMSE", writes=WRITTEN)),
         ("everything at once, over what stood there", with_old(*WRITTEN[:-1]), ALL, enhanced("RMSE", writes=WRITTEN[-1:], replaces=WRITTEN[:-1])),
-        ("through a link to a file", then(lambda folder: ((folder / "real.nrrd").write_bytes(OLD), (folder / "out.nrrd").symlink_to("real.nrrd"))), ENHANCE, enhanced(writes=(), replaces=("out.nrrd",)), enhanced(writes=(), replaces=("real.nrrd",)), refused("link")),
-        ("into a folder by a link", then(lambda folder: ((folder / "real").mkdir(), (folder / "way").symlink_to("real"))), ENHANCE.replace("out.nrrd", "way/out.nrrd"), enhanced(writes=("real/out.nrrd",))),
+        ("through a link to a file", linked, ENHANCE, enhanced(writes=(), replaces=("out.nrrd",)), enhanced(writes=(), replaces=("old.nrrd",)), refused("link")),
+        ("into a folder by a link", linked, ENHANCE.replace("out.nrrd", "way/out.nrrd"), enhanced(writes=("real/out.nrrd",))),
     ]  # fmt: skip
     cases = table(*((f"output: {name}", *row) for name, *row in rows))
     if hasattr(os, "geteuid") and os.geteuid() != 0:  # nothing is closed to root
         closed = then(lambda folder: ((folder / "closed").mkdir(), (folder / "closed").chmod(0o500)))
         cases += table(("output: a closed folder", closed, ENHANCE.replace("out.nrrd", "closed/out.nrrd"), refused("permission|written")))  # fmt: skip
     return cases
-
-
-def report_and_series(folder: Path) -> None:
-    assert len(list((folder / "dcm").iterdir())) == 9, "the report or a slice is lost"
 
 
 def full_disk_cases() -> list[Case]:
@@ -92,12 +102,11 @@ def full_disk_cases() -> list[Case]:
     )
     cases: list[Case] = []
     for suffix in (".nrrd", ".nii", ".nii.gz", ".mha"):
-        for size in (0, 100, 400, 4096, 16384, 40000):
-            for old in (False, True):
-                name = f"out{suffix}"
-                arrange = together(noisy, lambda folder, n=name: (folder / n).write_bytes(OLD)) if old else noisy
-                row = (f"full: {name} after {size} bytes{', an old one there' * old}", arrange, ENHANCE.replace("out.nrrd", name), FULL)  # fmt: skip
-                cases += table(row, limits={"FSIZE": size})
+        for size, old in ((0, False), (400, True), (4096, False), (16384, True), (40000, True)):
+            name = f"out{suffix}"
+            arrange = together(noisy, lambda folder, n=name: (folder / n).write_bytes(OLD)) if old else noisy
+            what = f"full: {name} after {size} bytes{', an old one there' * old}"
+            cases += table((what, arrange, ENHANCE.replace("out.nrrd", name), FULL), limits={"FSIZE": size})
     others: list[tuple[str, str, int, tuple[Expected, ...]]] = [
         ("report", f"{ENHANCE} --report report.json", 300, (FULL,)),
         ("picture", f"{ENHANCE} --picture picture.png", 20000, (FULL,)),

@@ -95,7 +95,7 @@ def _forked(job: dict[str, Any]) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         _child(job, streams)
-    code, hung = _wait(child, start + job.get("seconds", 10))
+    code, hung = _wait(child, start + job.get("seconds", 20))
     out, err = (path.read_bytes().decode("utf-8", "backslashreplace") for path in streams)
     return {"code": code, "out": out, "err": err, "seconds": time.monotonic() - start, "hung": hung}
 
@@ -106,10 +106,8 @@ def _wait(child: int, until: float) -> tuple[int, bool]:
     while not ended and time.monotonic() < until:
         time.sleep(0.003)
         ended, status = os.waitpid(child, os.WNOHANG)
-    try:
+    with contextlib.suppress(ProcessLookupError):  # as it should be: nobody is left
         os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # as it should be: nobody is left
     if not ended:
         _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), not ended
@@ -126,8 +124,8 @@ def _child(job: dict[str, Any], streams: list[Path]) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.update(job.get("environment", {}))
         encoding = job.get("encoding", "utf-8")
-        sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding=encoding)
-        sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace")
+        sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)
         for name, value in job.get("limits", {}).items():
             _limit(name, value)
         if "interrupt" in job:
@@ -137,10 +135,8 @@ def _child(job: dict[str, Any], streams: list[Path]) -> None:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError):
                 stream.flush()
-            except OSError:
-                pass
         os._exit(code)
 
 
