@@ -141,7 +141,7 @@ RECORDS = (
     ("of other types", b'{"settings": 5, "training": 5}'),
 )
 NO_DISTURBANCES = (
-    *("rain", "", "noise:much", "noise:nan", "noise:-1", "noise:inf", "noise:1e30", "noise:", ":1", "dose:2", "dose:0"),
+    *("rain", "", "noise:much", "noise:nan", "noise:-1", "noise:inf", "noise:1e30", ":1", "dose:0"),
     "shift:1e9",
 )
 
@@ -154,6 +154,16 @@ PARAMETERS: tuple[tuple[str, bytes], ...] = (
     ("have a sequence that is a text", b'{"sequence": "SE", "anatomy": []}'),
     ("have a TR of -1", b'{"sequence": {"name": "spin echo", "tr": -1, "te": 0.01}}'),
 )
+
+
+def recorded(data: bytes) -> Callable[[Path], object]:
+    """The record of a training, and a checkpoint that it is of."""
+
+    def change(place: Path) -> None:
+        put("new/checkpoints/settings.json", data)(place)
+        put("new/checkpoints/prior.safetensors", b"\xff" * 400)(place)
+
+    return change
 
 
 def train_cases() -> list[Case]:
@@ -174,13 +184,10 @@ def train_cases() -> list[Case]:
         *numbers(TRAIN, "--snapshot", ("0", "7"), "snapshot|epoch", two),
         *places(TRAIN, two),
         *cohorts(TRAIN, 2),
-        ("a crop larger than the images", two, TRAIN.replace("--crop 32", "--crop 64"), refused("crop|pixels|small")),
         ("output holds another model", and_then(two, a_model), TRAIN, refused("holds|model|another")),
-        ("output holds other files", and_then(two, put("new/notes.txt", "mine")), TRAIN, refused("holds|empty"), done(writes=("new",))),
-        ("output is the cohort", two, TRAIN.replace("--output new", "--output cohort"), refused("cohort|holds|empty")),
-        ("output is a shipped name that is no folder", two, (*TRAIN.replace("--output new", "--output").split(), ""), refused("output|folder|name|exist|holds|empty")),
+        ("output without a name", two, tuple(word.replace("new", "") for word in TRAIN.split()), refused("output|folder|name|exist|holds|empty")),
         ("resume without checkpoints", two, f"{TRAIN} --resume", refused("checkpoint"), done(writes=("new",))),
-        *((f"the record of the training is {name}", and_then(two, put("new/checkpoints/settings.json", data)), f"{TRAIN} --resume", refused("checkpoint|settings|damaged|another training")) for name, data in RECORDS),
+        *((f"the record of the training is {name}", and_then(two, recorded(data)), f"{TRAIN} --resume", refused("checkpoint|settings|damaged|another training")) for name, data in RECORDS),
         ("checkpoints left by a start that failed", and_then(two, lambda place: (place / "new" / "checkpoints").mkdir(parents=True)), TRAIN, done(writes=("new",))),
     ]  # fmt: skip
     cases = [(f"train: {name}", arrange, call, *expected) for name, arrange, call, *expected in rows]
@@ -221,7 +228,7 @@ def anchored_cases() -> list[Case]:
         *numbers(ANCHORED, "--learning-rate", BAD, "learning.rate", nothing),
         *numbers(ANCHORED, "--steps", COUNTS, "steps", nothing),
         *numbers(ANCHORED, "--batch", COUNTS, "batch", nothing),
-        *numbers(ANCHORED, "--size", ("31", "33", "9" * 30), "size", nothing),
+        *numbers(ANCHORED, "--size", ("31", "9" * 30), "size", nothing),
         *numbers(ANCHORED, "--every", ("0",), "every", nothing),
         *numbers(ANCHORED, "--workers", ("-1", "9" * 30), "workers", nothing),
         *numbers(ANCHORED, "--seed", ("-1", "9" * 30), "seed", nothing),
