@@ -52,8 +52,8 @@ def moved(name: str) -> Arrange:
 
     def arrange(folder: Path) -> None:
         ordinary(folder)
-        (folder / name).mkdir()
-        shutil.move(folder / "low.nrrd", folder / name / f"{name}.nrrd")
+        (folder / name).mkdir(parents=True)
+        shutil.move(folder / "low.nrrd", folder / name / f"{Path(name).name}.nrrd")
 
     return arrange
 
@@ -66,7 +66,7 @@ def call_with(**options: str) -> tuple[str, ...]:
 def name_cases() -> list[Case]:
     cases = []
     for what, name in NAMES.items():
-        inside = f"{name}/{name}.nrrd"
+        inside = f"{name}/{Path(name).name}.nrrd"
         result = f"{name}/out.nrrd"
         rows = (
             (f"name with {what}: low-dose image and result", moved(name), call_with(lowdose=inside, output=result), enhanced(writes=(result,)), refused(shown(name))),

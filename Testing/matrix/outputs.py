@@ -102,7 +102,7 @@ def full_disk_cases() -> list[Case]:
     )
     cases: list[Case] = []
     for suffix in (".nrrd", ".nii", ".nii.gz", ".mha"):
-        for size, old in ((0, False), (400, True), (4096, False), (16384, True), (40000, True)):
+        for size, old in ((0, False), (100, True), (4096, False), (16384, True), (40000, True)):
             name = f"out{suffix}"
             arrange = together(noisy, lambda folder, n=name: (folder / n).write_bytes(OLD)) if old else noisy
             what = f"full: {name} after {size} bytes{', an old one there' * old}"

@@ -89,38 +89,54 @@ def serve() -> None:
 
 
 def _forked(job: dict[str, Any]) -> dict[str, Any]:
-    folder = Path(job["folder"])
-    streams = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err")]
+    """Run a job in a child. Pipes take what it prints: a limit on the size of files is none on them."""
     start = time.monotonic()
+    pipes = [os.pipe(), os.pipe()]
     child = os.fork()
     if child == 0:
-        _child(job, streams)
-    code, hung = _wait(child, start + job.get("seconds", 20))
-    out, err = (path.read_bytes().decode("utf-8", "backslashreplace") for path in streams)
+        _child(job, [write for _, write in pipes])
+    said = []
+    for read, write in pipes:
+        os.close(write)
+        os.set_blocking(read, False)
+        said.append((read, bytearray()))
+    code, hung = _wait(child, start + job.get("seconds", 20), said)
+    out, err = (bytes(text).decode("utf-8", "backslashreplace") for _, text in said)
     return {"code": code, "out": out, "err": err, "seconds": time.monotonic() - start, "hung": hung}
 
 
-def _wait(child: int, until: float) -> tuple[int, bool]:
+def _wait(child: int, until: float, said: list[tuple[int, bytearray]]) -> tuple[int, bool]:
     """The exit code, and whether the child had to be killed; its own children go with it."""
-    ended, status = os.waitpid(child, os.WNOHANG)
+    ended = status = 0
     while not ended and time.monotonic() < until:
         time.sleep(0.003)
         ended, status = os.waitpid(child, os.WNOHANG)
+        _listen(said)
     with contextlib.suppress(ProcessLookupError):  # as it should be: nobody is left
         os.killpg(child, signal.SIGKILL)
     if not ended:
         _, status = os.waitpid(child, 0)
+    _listen(said)
+    for read, _ in said:
+        os.close(read)
     return os.waitstatus_to_exitcode(status), not ended
 
 
-def _child(job: dict[str, Any], streams: list[Path]) -> None:
+def _listen(said: list[tuple[int, bytearray]]) -> None:
+    for read, text in said:
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(read, 1 << 16):
+                text += part
+
+
+def _child(job: dict[str, Any], pipes: list[int]) -> None:
     """One call, as a process of its own would run it; does not return."""
     code = 1
     try:
         os.setsid()
         os.chdir(job["folder"])
-        for number, path in enumerate(streams, 1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        for number, write in enumerate(pipes, 1):
+            os.dup2(write, number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.update(job.get("environment", {}))
         encoding = job.get("encoding", "utf-8")
