@@ -144,10 +144,10 @@ NO_ERRORS = (
 
 
 def manifest_cases() -> list[Case]:
-    channels = refused("channels|architecture|fit|malformed")
+    channels = refused("channels|architecture|fit|malformed|no JSON")
     rows: list[tuple[Any, ...]] = [
         *((name, mine(content=data), MALFORMED) for name, data in JSON_DAMAGE),
-        *given("schema_version", (..., 0, 2, "1", None, [1], 1e300, nan), refused("schema")),
+        *given("schema_version", (..., 0, 2, "1", None, [1], 1e300, nan), refused("schema|no JSON")),
         ("schema_version true", mine(keyed("schema_version", True)), refused("schema"), done()),
         *given("name", (..., 5, None, "", [], {}, "x" * 100_000), refused("name")),
         ("a name with escapes", mine(keyed("name", "\x1b[31mred\x07\nnew line")), refused("name"), done()),
