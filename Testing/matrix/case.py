@@ -106,8 +106,8 @@ def near(share: float, times: float = 1.0, name: str = "out.nrrd") -> Check:
     """
 
     def check(folder: Path) -> None:
-        array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name)))
-        truth = clean_result() * times
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name))).astype(np.float64)
+        truth = clean_result().astype(np.float64) * times
         body = examination()["lowdose"] > 0.2 * examination()["lowdose"].max()
         error = np.sqrt(np.mean((array - truth)[body] ** 2)) / truth[body].mean()
         assert error < share, f"off by {error:.3f} of the body's brightness"

@@ -31,7 +31,7 @@ def read_cases() -> list[Case]:
 
 def content_rows(call: str, options: bool) -> list[tuple[Any, ...]]:
     """What both the engine and Slicer's logic are given as images and numbers."""
-    nothing_there = refused("everywhere|finite|range|large|small|compute|tissue|NaN|infinite")
+    nothing_there = refused("everywhere|finite|range|large|small|compute|tissue|NaN|infinite|intensities|floating")
     rows: list[tuple[Any, ...]] = [
         ("as it should be", ordinary, call, FINITE),
         ("a voxel of NaN", voxel("lowdose", nan), call, refused("NaN")),
