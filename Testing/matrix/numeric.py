@@ -86,7 +86,7 @@ def stripped_and_interpolated(array: np.ndarray) -> np.ndarray:
     """Air set to zero, then interpolated by cubic splines: overshoots beside every edge, in a tenth of the voxels."""
     smooth = scipy.ndimage.gaussian_filter(array.astype(np.float64), (0, 1, 1))
     body = scipy.ndimage.binary_fill_holes(smooth > 0.15 * smooth.max())
-    return scipy.ndimage.shift(np.where(body, smooth, 0), (0, 0.3, 0.3), order=3)
+    return scipy.ndimage.shift(np.where(body, smooth, 0), (0, 0.3, 0.3), order=3).round()
 
 
 def small(shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
