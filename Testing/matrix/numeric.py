@@ -157,7 +157,7 @@ def values_cases() -> list[Case]:
             "15 x 15 pixels",
             each(small((8, 15, 15))),
             enhanced("pixels", grid=None),
-            refused("small|pixel|needs a pre-dose"),
+            refused("small|pixel|left out", hides=(NONE_GIVEN,)),
         ),
     ]
     high = {"a high-dose voxel of NaN"}
