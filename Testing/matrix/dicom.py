@@ -545,7 +545,7 @@ def output_cases() -> list[Case]:
     ]  # fmt: skip
     cases += [
         ("DICOM output: the folder is not empty", full, call, refused("not empty|empty folder")),
-        ("DICOM output: the folder is a file", a_file, call, refused("is a file|folder")),
+        ("DICOM output: the folder is a file", a_file, call, refused("is a file|folder|directory")),
         ("DICOM output: the folder of the low-dose images", series(), f"{ENHANCE} --dicom-output low", refused("not empty|input")),
         ("DICOM output: the folder of the report", series(), f"{ENHANCE} --report dcm/0001.dcm --dicom-output dcm", refused("does not exist|two outputs|folder|within|inside")),
         ("DICOM output: within a file", series(), f"{ENHANCE} --dicom-output low/IM0001.dcm/x", refused("cannot be made|folder|directory|file")),

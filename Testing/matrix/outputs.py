@@ -76,7 +76,7 @@ def place_cases() -> list[Case]:
         *((f"image named {name!r}", ordinary, ENHANCE.replace("out.nrrd", name), refused("end in|suffix|format")) for name in NO_IMAGES),
         *((f"image as {name}", ordinary, ENHANCE.replace("out.nrrd", name), enhanced(writes=(name,), check=near(0.02, name=name))) for name in IMAGES),
         ("two outputs are one", ordinary, f"{ENHANCE} --prior-output out.nrrd", refused("two outputs")),
-        ("two outputs are one by ..", ordinary, f"{ENHANCE} --prior-output ../case/out.nrrd", refused("two outputs")),
+        ("two outputs are one by ..", then(lambda folder: (folder / "x").mkdir()), f"{ENHANCE} --prior-output x/../out.nrrd", refused("two outputs")),
         ("the report is the acquisition", ordinary, f"{ENHANCE} --report pre.nrrd", refused("input")),
         ("the picture is the report", ordinary, f"{ENHANCE} --report a.png --picture a.png", refused("two outputs")),
         ("the report below the DICOM folder", ordinary, f"{ENHANCE} --report dcm/0001.dcm --dicom-output dcm", refused("does not exist|within|inside|two outputs|folder")),
