@@ -61,7 +61,7 @@ def bytes_of(ds: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     ds = copy.copy(ds)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax
-    ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID", MR))
+    ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID") or MR)
     ds.file_meta.MediaStorageSOPInstanceUID = str(ds.get("SOPInstanceUID") or f"{ROOT_UID}.7")
     buffer = io.BytesIO()
     with disable_value_validation():
