@@ -59,12 +59,12 @@ def slices_of(role: str) -> list[Dataset]:
 
 def bytes_of(ds: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     ds = copy.copy(ds)
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = syntax
-    ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID") or MR)
-    ds.file_meta.MediaStorageSOPInstanceUID = str(ds.get("SOPInstanceUID") or f"{ROOT_UID}.7")
     buffer = io.BytesIO()
     with disable_value_validation():
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.file_meta.MediaStorageSOPClassUID = str(ds.get("SOPClassUID") or MR)
+        ds.file_meta.MediaStorageSOPInstanceUID = str(ds.get("SOPInstanceUID") or f"{ROOT_UID}.7")
         ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue().replace(b"ISO_IR 100", CHARACTER_SETS.get(ds.get("SpecificCharacterSet"), b"ISO_IR 100"))
 
