@@ -31,7 +31,7 @@ def door(function: Door) -> Door:
                 *(word for word in words if "=" not in word), **{key: json.loads(text) for key, text in options.items()}
             )
         except LIPCARError as error:
-            print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"Error: {' '.join(str(error).split()).encode('unicode_escape').decode()}", file=sys.stderr)
             sys.exit(2)
 
     DOORS[function.__name__.replace("_", "-")] = entered

@@ -336,7 +336,7 @@ ROLES = {
 WORDS = {
     "missing": "not exist|cannot be read|No such|No model",
     "pipe": "regular file|pipe|FIFO|No model|image file|folder",
-    "folder": "folder|directory|DICOM|No model",
+    "folder": "folder|directory|DICOM|No model|regular",
     "loop": "loop|link|symbolic|not exist|cannot be read|No model|read",
     "dangling": "not exist|dangling|link|cannot be read|No such|No model",
     "zero": "regular file|device|No model|folder",

@@ -137,10 +137,6 @@ NO_PATHS = (
 )
 NO_METRICS = ([], "good", 5, {"subjects": 5}, {"subjects": [], "slices": "x", "means_over_slices": []})
 NO_TRAINING = ([], "long", {"training_subjects": 5}, {"held_out_subjects": "all"})
-NO_ERRORS = (
-    *([], "small", {"widths": [], "mean_squares": []}),
-    *({"widths": [1], "mean_squares": [-1.0]}, {"widths": [1], "mean_squares": ["x"]}),
-)
 
 
 def manifest_cases() -> list[Case]:
@@ -164,7 +160,6 @@ def manifest_cases() -> list[Case]:
         *given("files/prior/sha256", ("", "0" * 64, "zz", 5, None, []), refused("SHA|hash|altered|checksum|malformed")),
         *given("metrics", NO_METRICS, refused("metrics|manifest"), done()),
         *given("training", NO_TRAINING, refused("training|manifest"), done()),
-        *given("forward_operator_error", NO_ERRORS, refused("error|manifest"), of="vnet-predose"),
         ("description of a megabyte", mine(keyed("description", "x" * 1_000_000)), refused("description"), done()),
         ("description is a list", mine(keyed("description", ["a"])), refused("description"), done()),
     ]  # fmt: skip
