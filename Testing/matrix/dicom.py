@@ -52,7 +52,7 @@ def slices_of(role: str) -> list[Dataset]:
         ds.Rows, ds.Columns = pixels.shape
         ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
-        ds.PixelData = pixels.astype("<u2").tobytes()
+        ds.add_new("PixelData", "OW", pixels.astype("<u2").tobytes())
         series.append(ds)
     return series
 

@@ -41,7 +41,8 @@ class Server:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400"}
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400"} | one_thread
         self._process = subprocess.Popen(
             [sys.executable, "-m", "Testing.matrix.server"],
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT, "env": environment},
