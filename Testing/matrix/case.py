@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -210,7 +212,9 @@ def _check_files(expected: Expected, before: State, folder: Path) -> None:
 
 
 def _check_image(path: Path, grid: Grid | None) -> None:
-    image = sitk.ReadImage(os.fsencode(path).decode("utf-8", "surrogateescape"))
+    with tempfile.TemporaryDirectory() as place:  # not every name that a file may have is one for SimpleITK
+        suffix = ".nii.gz" if path.name.endswith(".gz") else path.suffix
+        image = sitk.ReadImage(shutil.copy(path, Path(place) / f"image{suffix}"))
     array = sitk.GetArrayViewFromImage(image)
     assert np.isfinite(array).all() and array.min() >= 0 and array.max() > array.min(), f"{path.name}: no image"
     found = Grid.of(image)

@@ -230,7 +230,7 @@ def anchored_cases() -> list[Case]:
         *numbers(ANCHORED, "--batch", COUNTS, "batch", nothing),
         *numbers(ANCHORED, "--size", ("31", "9" * 30), "size", nothing),
         *numbers(ANCHORED, "--every", ("0",), "every", nothing),
-        *numbers(ANCHORED, "--workers", ("-1", "9" * 30), "workers", nothing),
+        *numbers(ANCHORED, "--workers", ("-1", "1.5"), "workers", nothing),
         *numbers(ANCHORED, "--seed", ("-1", "9" * 30), "seed", nothing),
         *numbers(ANCHORED, "--start-from", ("no-such", "."), "No model", nothing),
         *numbers(ANCHORED, "--start-from", ("signal", "vnet-predose"), "anchored|weights|network|no pair", nothing),

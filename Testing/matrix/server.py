@@ -34,6 +34,10 @@ PRELOADED = (
 """What the calls import sooner or later; slicer-core where there is one."""
 
 
+MEMORY = 4 << 30
+"""Bytes that a call may ask for: one that asks for all there is must not take it from the machine."""
+
+
 class Server:
     """The fork server as its user sees it; one call at a time."""
 
@@ -143,7 +147,7 @@ def _child(job: dict[str, Any], pipes: list[int]) -> None:
         encoding = job.get("encoding", "utf-8")
         sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)
-        for name, value in job.get("limits", {}).items():
+        for name, value in {"AS": MEMORY, **job.get("limits", {})}.items():
             _limit(name, value)
         if "interrupt" in job:
             _interrupt(*job["interrupt"])
