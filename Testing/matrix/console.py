@@ -116,7 +116,7 @@ def usage_cases() -> list[Case]:
 def stopped_cases() -> list[Case]:
     """A signal as soon as a function of that name is called, from the first file to the last."""
     cases: list[Case] = []
-    for function in ("read_image", "check_output", "load_model", "reconstruct", "build_report", "write_files"):
+    for function in ("checked_content", "check_output", "load_model", "reconstruct", "build_report", "write_files"):
         for name, code in (("SIGINT", 130), ("SIGTERM", 143)):
             row = (f"{name} in {function}", ordinary, ENHANCE, stopped(code))
             cases += [under(one, interrupt=[name, function]) for one in table(row)]

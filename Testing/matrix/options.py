@@ -295,7 +295,7 @@ def simulating_cases() -> list[Case]:
         ("demo: the output's place is taken by a folder", lambda folder: (folder / "new" / "report.json").mkdir(parents=True), demo, refused("folder")),
         ("demo: --device abacus", nothing, demo.replace("cpu", "abacus"), refused("device|available")),
     ]  # fmt: skip
-    return table(*cases, seconds=60)
+    return table(*cases, seconds=30)
 
 
 CASES = [*train_cases(), *anchored_cases(), *measuring_cases(), *simulating_cases()]
