@@ -1,14 +1,15 @@
 # `make demo` and `make test` do all their own set-up in .venv; they need Python 3.10 or later and make.
 # Both may run at once: the set-up is locked.
 PYTHON ?= python3
-# Pinned for development; the package itself asks for a range. On a machine with an NVIDIA GPU any build of it serves.
+# Pinned for development, as all else is by hash in Testing/locks; the package itself asks for ranges. Any build of this
+# version serves: each has hashes of its own, so it stands here.
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 # Percent of the engine's lines that the tests must run.
 COVERAGE := 95
 
-.PHONY: demo test lint benchmark clean environment test-environment
+.PHONY: demo test lint benchmark licenses release clean environment test-environment
 
 demo: environment
 	$(BIN)/python -m LIPCARLib demo --output demo-output
@@ -23,6 +24,14 @@ lint: test-environment
 
 benchmark: environment
 	$(BIN)/python Testing/benchmarks/speed.py
+
+licenses: test-environment
+	$(BIN)/python Testing/supply_chain.py licenses
+
+# The package, and beside it the bill of materials (CycloneDX).
+release: test-environment
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python Testing/supply_chain.py sbom dist/lipcar.cdx.json
 
 environment:
 	$(PYTHON) Testing/environment.py $(VENV) "$(TORCH)"

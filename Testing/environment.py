@@ -2,7 +2,8 @@
 
     python Testing/environment.py .venv torch==2.13.0 [--tests]
 
-Needs nothing but the standard library. A second caller, say `make test` beside `make demo`, waits for the first.
+What is installed are the versions in Testing/locks, by their hashes (see supply_chain.py). Needs nothing but the
+standard library. A second caller, say `make test` beside `make demo`, waits for the first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+LOCKS = PROJECT / "Testing" / "locks"
 
 
 @contextlib.contextmanager
@@ -46,8 +48,9 @@ def stamp_of(environment: Path, what: str) -> Path:
 
 
 def is_current(stamp: Path) -> bool:
-    """Whether what the stamp stands for was installed after pyproject.toml last changed."""
-    return stamp.is_file() and stamp.stat().st_mtime >= (PROJECT / "pyproject.toml").stat().st_mtime
+    """Whether what the stamp stands for was installed after pyproject.toml and the locks last changed."""
+    sources = [PROJECT / "pyproject.toml", *LOCKS.glob("*.txt")]
+    return stamp.is_file() and stamp.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
 
 
 def install(environment: Path, *arguments: str) -> None:
@@ -56,18 +59,27 @@ def install(environment: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=PROJECT, check=True)
 
 
+def install_locked(environment: Path, name: str) -> None:
+    """A lock names all that is needed but torch, so nothing else is to be looked for."""
+    install(environment, "--no-deps", "--require-hashes", "--requirement", str(LOCKS / f"{name}.txt"))
+
+
 def set_up(environment: Path, torch: str, tests: bool) -> None:
-    """Make the environment where it is missing or older than pyproject.toml; torch first, lest pip choose its build."""
+    """Make the environment where it is missing or older than what it is made from.
+
+    What is locked comes first, so that torch brings along only what belongs to its build.
+    """
     with locked(environment.with_name(environment.name + ".lock")):
         demo = stamp_of(environment, "demo")
         if not is_current(demo):
             venv.create(environment, with_pip=True)
+            install_locked(environment, "run")
             install(environment, torch)
-            install(environment, "--editable", ".[all]")
+            install(environment, "--no-deps", "--no-build-isolation", "--editable", ".")
             demo.touch()
         test = stamp_of(environment, "test")
         if tests and not is_current(test):
-            install(environment, "--editable", ".[all,tests]")
+            install_locked(environment, "tests")
             test.touch()
 
 
