@@ -16,9 +16,9 @@ from .console import out, progress_bar
 
 def phantom(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort.")],
-    subjects: Annotated[int, typer.Option(min=1, help="How many subjects.")],
-    slices: Annotated[int, typer.Option(min=1, help="Slices a subject.")] = 18,
-    size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 256,
+    subjects: Annotated[int, typer.Option(min=1, max=100_000, help="How many subjects.")],
+    slices: Annotated[int, typer.Option(min=1, max=1000, help="Slices a subject.")] = 18,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same voxels.")] = 0,
     anatomy: Annotated[str, typer.Option(help="rat, human, shapes or mixed.")] = "mixed",
 ) -> None:

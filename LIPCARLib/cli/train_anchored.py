@@ -23,7 +23,7 @@ def train_anchored_command(
     size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 96,
     bfloat16: Annotated[bool, typer.Option(help="Twice as fast where the processor has it.")] = True,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw beside the one that trains.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that draw beside the one that trains.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Train a model that starts from the signal equation. Needs no cohort; may be stopped and resumed."""

@@ -108,6 +108,11 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
             f"(spikes, metal or a reference tube?); they were replaced by the median of their neighbors, or {most:.4g}."
         )
         _limit(array, most)
+    if not array.any():
+        raise LIPCARError(
+            f"{name} has nothing above zero but a few voxels; an image of a patient is expected. Was the right volume "
+            "chosen?"
+        )
     mended = sitk.GetImageFromArray(array, isVector=False)
     mended.CopyInformation(image)
     return mended

@@ -332,7 +332,10 @@ def value_of(groups: Sequence[Dataset], keyword: str) -> Any:
 
 def _number(groups: Sequence[Dataset], keyword: str, default: float) -> float:
     value = value_of(groups, keyword)
-    found = default if value is None else float(value)
+    try:
+        found = default if value is None else float(value)
+    except (TypeError, ValueError):
+        found = np.nan
     if not np.isfinite(found):
         raise LIPCARError(f"{keyword} is {value}; a number is expected. Export the series again.")
     return found
@@ -345,7 +348,10 @@ def _numbers(groups: Sequence[Dataset], keyword: str, count: int, frame: str) ->
             f"{frame} tells no {keyword}, so where its voxels lie and what they measure is not known. Export the "
             "series again as MR images with their geometry, or give the image as NRRD or NIfTI."
         )
-    found = np.asarray(value, np.float64).reshape(-1)
+    try:
+        found = np.asarray(value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        found = np.empty(0)
     if len(found) != count or not np.isfinite(found).all():
         raise LIPCARError(f"{frame} has {keyword} {value}; {count} numbers are expected. Export the series again.")
     return found

@@ -70,13 +70,14 @@ def _voxels(
     places: defaultdict[Path, list[int]] = defaultdict(list)
     for place, frame in enumerate(frames):
         places[frame.file].append(place)
-    changed, odd = 0, list[str]()
+    changed, odd, inverted = 0, list[str](), False
     for file, mine in places.items():
         header = read_file(file)
         with explained_dicom(file):
             stored = stored_values(file, header, odd)
             is_padding = padded(stored, header)
             if header.get("PhotometricInterpretation") == "MONOCHROME1":
+                inverted = True
                 lowest, highest = stored_range(header)
                 stored = lowest + highest - stored.astype(np.int64)
         for place in mine:
@@ -89,6 +90,8 @@ def _voxels(
     notices += odd[:1]
     if len(odd) > 1:
         notices.append(f"So do {len(odd) - 1} more of its files.")
+    if inverted:
+        notices.append(f"{name} is stored with its brightest pixels darkest (MONOCHROME1); it was turned over.")
     if changed:
         notices.append(
             f"{name} has padding of the scanner in {np.count_nonzero(padding)} of its {padding.size} voxels; it was "

@@ -203,8 +203,9 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
             f"{request.evaluations} iterations were asked for; at least 1 and at most {MOST_ITERATIONS} are expected."
         )
     if model.uses_predose and examination.predose is None:
+        why = "the one that was given was left out" if examination.predose_doubtful else "none was given"
         raise LIPCARError(
-            f"The model '{model.name}' needs a pre-dose image and none was given. Give one, or choose a model without "
+            f"The model '{model.name}' needs a pre-dose image and {why}. Give one that fits, or choose a model without "
             "pre-dose input."
         )
     fraction = request.dose_fraction

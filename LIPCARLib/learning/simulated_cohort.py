@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,5 +63,9 @@ def _write_subject(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:
         image = sitk.GetImageFromArray(array.round().astype(np.uint8 if role == "labels" else np.uint16))
         image.SetSpacing(examination.spacing)
         files[folder / f"{role}{SUFFIX}"] = image
-    write_files(files, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
+    try:
+        write_files(files, {"LIPCAR.simulated": "phantom", "LIPCAR.seed": f"{seed}/{index}"})
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # where nothing came of it
     return folder
