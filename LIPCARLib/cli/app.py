@@ -42,10 +42,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     escape_what_cannot_be_encoded()
     try:
-        if "" in (sys.argv[1:] if arguments is None else arguments):
-            raise LIPCARError(
-                "One of the arguments is empty ('' or an unset variable?); leave it out or give it a value."
-            )
         code = app(args=arguments, prog_name="lipcar", standalone_mode=False)
         sys.stdout.flush()
         if code == 128 + signal.SIGINT:  # how typer tells of a KeyboardInterrupt, in some versions

@@ -9,6 +9,17 @@ import typer
 
 from ..inverse import ALPHA, AUTO_DESCRIPTION
 
+
+def _folder(name: str) -> Path:
+    """A folder that was named: an unset variable in a script would else name the one that is worked in."""
+    if not name:
+        raise typer.BadParameter("it is empty; the name of a folder is expected.")
+    return Path(name)
+
+
+NewModelOption = Annotated[
+    Path, typer.Option("--output", parser=_folder, metavar="PATH", help="Folder of the model to make.")
+]
 CohortArgument = Annotated[Path, typer.Argument(help="Folder of the cohort, one folder a subject.")]
 MODEL_HELP = "A shipped model's name, or a model's folder; a folder of such a name as ./name."
 ModelOption = Annotated[str | None, typer.Option("--model", help=MODEL_HELP)]

@@ -14,12 +14,12 @@ from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
 from .console import err, progress_bar, time_left
 from .experiments import print_comparison, record_scores, run_with_progress
-from .options import MODEL_HELP, CohortArgument, DeviceOption
+from .options import MODEL_HELP, CohortArgument, DeviceOption, NewModelOption
 
 
 def train(
     cohort: CohortArgument,
-    output: Annotated[Path, typer.Option(help="Folder of the model to make.")],
+    output: NewModelOption,
     predose: Annotated[bool, typer.Option(help="Whether the networks take the pre-dose image.")] = True,
     epochs: Annotated[int, typer.Option(min=1)] = 80,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,

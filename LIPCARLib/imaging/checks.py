@@ -110,8 +110,8 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
         _limit(array, most)
     if not array.any():
         raise LIPCARError(
-            f"{name} has nothing above zero but a few voxels; an image of a patient is expected. Was the right volume "
-            "chosen?"
+            f"{name} shows no tissue, only a few voxels above zero; an image of a patient is expected. Was the right "
+            "volume chosen?"
         )
     mended = sitk.GetImageFromArray(array, isVector=False)
     mended.CopyInformation(image)

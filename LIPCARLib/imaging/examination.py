@@ -64,8 +64,7 @@ class Examination:
             `find_gain`).
         predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
             the networks mind; (0, 0) where it was moved or none was told.
-        predose_doubtful: the pre-dose image was left out, or may show something else, or moved tissue (see `kinship`): a rule for alpha
-            then returns the prior without its noise.
+        predose_doubtful: the pre-dose image was left out, or may show something else, or moved tissue (see `kinship`).
         notices: sentences for the user about what was changed or looks odd.
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
         acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
