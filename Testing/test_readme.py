@@ -1,4 +1,4 @@
-"""README's Python example runs as it stands, and its files exist."""
+"""README's Python example runs as it stands, and what README and docs link to exists."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert written.GetSize() == sitk.ReadImage("lowdose.nrrd").GetSize()
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import subprocess
 import sys
@@ -30,7 +29,13 @@ def test_the_module_is_short() -> None:
 
 
 def test_the_application_starts_without_heavy_packages(slicer: Any) -> None:
-    run("headless.load_module(); assert not {'torch', 'safetensors', 'SimpleITK', 'scipy'} & set(sys.modules)")
+    """Beyond the standard library it loads LIPCAR and what Slicer has loaded itself."""
+    run(
+        "before = set(sys.modules)\n"
+        "headless.load_module()\n"
+        "loaded = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "assert loaded - sys.stdlib_module_names <= {'LIPCAR', 'LIPCARLib', 'vtk', 'vtkmodules', 'numpy'}, loaded"
+    )
 
 
 def test_every_module_of_the_room_loads_without_torch(slicer: Any) -> None:
@@ -123,16 +128,6 @@ def test_the_self_test_lies_where_cmake_takes_it_from() -> None:
     assert 'SOURCE_DIR "${LIPCAR_SOURCE_DIR}/Testing/slicer"' in text
     assert (HERE / "selftest.py").is_file()
     assert not (ROOT / "LIPCARLib" / "slicer" / "selftest.py").exists()
-
-
-def test_the_extension_index_entry_fits_the_extension() -> None:
-    (entry,) = ROOT.glob("*.json")
-    content = json.loads(entry.read_text(encoding="utf-8"))
-    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert entry.stem == re.search(r"project\((\w+)\)", cmake)[1]
-    assert content["category"] in MODULE.read_text(encoding="utf-8")
-    assert content["build_dependencies"] == re.search(r'EXTENSION_DEPENDS "([^"]*)"', cmake)[1].split()
-    assert content["$schema"].endswith("schema-v1.0.1.json#") and content["scm_url"].endswith(".git")
 
 
 def test_nothing_beside_the_module_would_be_taken_for_a_module() -> None:
