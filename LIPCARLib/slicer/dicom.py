@@ -93,11 +93,12 @@ def acquisition_of(
 
 
 def _free_folder(parent: Path, name: str) -> Path:
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    """Named like the volume, but for what a file system may not allow."""
+    safe = "".join(c if c.isalnum() or c in "-_ .()" else "_" for c in name).strip(". ") or "_"
     folder, number = parent / safe, 1
     while folder.exists():
         number += 1
-        folder = parent / f"{safe}_{number}"
+        folder = parent / f"{safe} {number}"
     return folder
 
 

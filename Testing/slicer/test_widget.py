@@ -184,7 +184,7 @@ def test_a_dicom_series_goes_where_the_user_says(panel: Any, dialogs: Any, lowdo
     assert panel.ui.messageLabel.text == message
     dialogs.folder = str(tmp_path)
     panel.ui.dicomButton.click()
-    assert dialogs.shown == [] and panel.ui.messageLabel.text == f"Wrote {tmp_path / 'low_simulated_high_dose'}."
+    assert dialogs.shown == [] and panel.ui.messageLabel.text == f"Wrote {tmp_path / 'low simulated high dose'}."
 
 
 def test_a_missing_package_is_shown(panel: Any, packages: Any, dialogs: Any, lowdose: Any) -> None:
