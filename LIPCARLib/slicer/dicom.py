@@ -98,7 +98,7 @@ def _free_folder(parent: Path, name: str) -> Path:
     folder, number = parent / safe, 1
     while folder.exists():
         number += 1
-        folder = parent / f"{safe} {number}"
+        folder = parent / f"{safe}_{number}"
     return folder
 
 

@@ -190,7 +190,7 @@ def test_a_dicom_series_takes_its_header_from_slicers_database(
     logic = module.LIPCARLogic(replace(services, dicom_file=dicom_file))
     output = logic.process(lowdose, device="cpu", iterations=1)
     folders = [logic.exportDicom(output, tmp_path) for _ in range(2)]
-    assert [folder.name for folder in folders] == ["low simulated high dose", "low simulated high dose 2"]
+    assert [folder.name for folder in folders] == ["low simulated high dose", "low simulated high dose_2"]
     assert asked == 3 * ["1.2.3", "1.2.4"]  # once for its acquisition
     written = pydicom.dcmread(sorted(folders[0].iterdir())[0])
     assert (str(written.get("PatientName", "")) == "Known^Patient") == known
