@@ -18,6 +18,10 @@ from .mrml import provenance_of, related
 from .services import VolumeNode
 
 
+FORBIDDEN = frozenset('<>:"/\\|?*')
+"""Characters that some file system does not allow in a name."""
+
+
 def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[str], str]) -> Path:
     """Write a result into a new folder, one file a slice.
 
@@ -94,7 +98,7 @@ def acquisition_of(
 
 def _free_folder(parent: Path, name: str) -> Path:
     """Named like the volume, but for what a file system may not allow."""
-    safe = "".join(c if c.isalnum() or c in "-_ .()" else "_" for c in name).strip(". ") or "_"
+    safe = "".join(c if c.isprintable() and c not in FORBIDDEN else "_" for c in name).strip().strip(".") or "_"
     folder, number = parent / safe, 1
     while folder.exists():
         number += 1
