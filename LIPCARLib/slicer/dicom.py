@@ -17,7 +17,6 @@ from .geometry import image_of
 from .mrml import provenance_of, related
 from .services import VolumeNode
 
-
 FORBIDDEN = frozenset('<>:"/\\|?*')
 """Characters that some file system does not allow in a name."""
 
