@@ -99,20 +99,21 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
             f"{FAINTEST:.2g} to {BRIGHTEST:.2g} are expected. Bring them near 1000."
         )
     most = FAR_BRIGHTER * scale
-    if lowest >= 0 and highest <= most:
-        return image
-    array = np.maximum(array, 0)
+    if lowest < 0 or highest > most:
+        array = np.maximum(array, 0)
     if highest > most:
         notices.append(
             f"{name} has {np.count_nonzero(array > most)} voxels far brighter than tissue, up to {highest:.4g} "
             f"(spikes, metal or a reference tube?); they were replaced by the median of their neighbors, or {most:.4g}."
         )
         _limit(array, most)
-    if not array.any():
+    if np.count_nonzero(array > 0) < 2:
         raise LIPCARError(
-            f"{name} shows no tissue, only a few voxels above zero; an image of a patient is expected. Was the right "
-            "volume chosen?"
+            f"{name} shows no tissue, at most a few voxels above zero; an image of a patient is expected. Was the "
+            "right volume chosen?"
         )
+    if lowest >= 0 and highest <= most:
+        return image
     mended = sitk.GetImageFromArray(array, isVector=False)
     mended.CopyInformation(image)
     return mended

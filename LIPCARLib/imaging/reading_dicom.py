@@ -90,11 +90,11 @@ def _voxels(
     notices += odd[:1]
     if len(odd) > 1:
         notices.append(f"So do {len(odd) - 1} more of its files.")
-    if inverted:
-        notices.append(f"{name} is stored with its brightest pixels darkest (MONOCHROME1); it was turned over.")
     if changed:
         notices.append(
             f"{name} has padding of the scanner in {np.count_nonzero(padding)} of its {padding.size} voxels; it was "
             "set to zero and is not part of the result."
         )
+    if inverted:
+        notices.append(f"{name} is stored with its brightest pixels darkest (MONOCHROME1); it was turned over.")
     return values, padding

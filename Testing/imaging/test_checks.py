@@ -64,10 +64,12 @@ INTERPOLATORS = {
 @pytest.mark.parametrize("step", [0.53, 0.93, 1.6])
 @pytest.mark.parametrize("name", INTERPOLATORS)
 def test_what_interpolation_leaves_is_legitimate(name: str, step: float) -> None:
-    image = image_of(stripped())
-    size = [round(n / step) for n in image.GetSize()[:2]]
-    plane = (0.4, 0.4, 0), (step, step, 1), image.GetDirection(), 0.0, sitk.sitkFloat32
-    resampled = sitk.Resample(image, (*size, 2), sitk.Transform(), INTERPOLATORS[name], *plane)
+    slices = [sitk.GetImageFromArray(one) for one in stripped()]  # ITK's splines read beyond the ends of two slices
+    size = [round(n / step) for n in slices[0].GetSize()]
+    plane = (0.4, 0.4), (step, step), slices[0].GetDirection(), 0.0, sitk.sitkFloat32
+    resampled = sitk.JoinSeries(
+        [sitk.Resample(i, size, sitk.Transform(2, 1), INTERPOLATORS[name], *plane) for i in slices]
+    )
     assert array_of(resampled).min() < -20
     examination = Examination.from_images(resampled)
     np.testing.assert_allclose(examination.lowdose, np.maximum(array_of(resampled), 0), rtol=1e-6, atol=1e-9)
