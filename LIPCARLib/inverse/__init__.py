@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
     from .network_pair import NetworkPair
     from .networks import VNet
-    from .operators import with_noise_floor
     from .reconstruction import Progress, Result, complete, mapped, reconstruct
     from .session import Model
 
@@ -45,7 +44,6 @@ _HOME = {
     "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
     "network_pair": ("NetworkPair",),
     "networks": ("VNet",),
-    "operators": ("with_noise_floor",),
     "reconstruction": ("Progress", "Result", "complete", "mapped", "reconstruct"),
     "session": ("Model",),
 }
@@ -79,7 +77,6 @@ __all__ = [
     "save_anchored_model",
     "save_model",
     "verify_model",
-    "with_noise_floor",
     "write_manifest",
 ]
 

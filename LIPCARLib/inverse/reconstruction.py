@@ -140,8 +140,8 @@ def reconstruct(
 
     Raises:
         LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
-            with "adam", or with a model whose card does not tell its error; a model that needs a pre-dose image the
-            examination lacks; not even one slice fits the memory; a result that is not finite.
+            with "adam"; a model that needs a pre-dose image the examination lacks; not even one slice fits the
+            memory; a result that is not finite.
 
     >>> from LIPCARLib.inverse import load_model
     >>> lowdose = np.zeros((1, 64, 64), np.float32)
@@ -331,8 +331,6 @@ def _session(examination: Examination, model: Model, request: _Request, device: 
         lowdose=_to_device(examination.lowdose[chosen], scale, device),
         predose=predose,
         aligned=aligned,
-        doubtful=examination.predose_doubtful,
-        gain=examination.predose_gain,
         sigma=examination.noise / scale,
         floor=examination.noise_floor / scale,
         conditions=_conditions(examination, request, device, chosen),

@@ -24,23 +24,19 @@ class Slices:
         lowdose: x_L.
         predose: x_P as it was matched; None where there is none or the model does not take one.
         aligned: x_P where the low-dose image has it, to a fraction of a pixel; None as `predose`.
-        doubtful: the pre-dose image may show something else.
-        gain: what the pre-dose image was multiplied by.
         sigma, floor: standard deviation of the noise, and noise floor, of either image.
         conditions: what is told or assumed of the slices.
 
     >>> import torch
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.22)
-    >>> Slices(lowdose=image, sigma=0.02, conditions=untold).doubtful
-    False
+    >>> Slices(lowdose=image, sigma=0.02, conditions=untold).floor
+    0.0
     """
 
     lowdose: Tensor
     predose: Tensor | None = None
     aligned: Tensor | None = None
-    doubtful: bool = False
-    gain: float = 1.0
     sigma: float
     floor: float = 0.0
     conditions: Conditions

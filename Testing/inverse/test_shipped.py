@@ -141,14 +141,15 @@ def test_a_broken_part_makes_the_measurement_worse(part: Examination, monkeypatc
         assert error() > 1.5 * right
 
 
-def test_no_tumor_appears_where_nothing_was_injected(part: Examination, sample: Examination) -> None:
+@pytest.mark.parametrize("name", ["anchored", "signal", "vnet-predose"])
+def test_no_tumor_appears_where_nothing_was_injected(name: str, part: Examination, sample: Examination) -> None:
     """With the pre-dose image in the low-dose image's place, up to its noise, nothing enhances."""
     rng = np.random.default_rng(0)
     noise = noise_floor(sample.predose) / 2**0.5
     again = np.abs(part.predose + rng.normal(0, noise, part.predose.shape).astype(np.float32))
     images = [part.grid.image(np.ascontiguousarray(volume)) for volume in (again, part.predose)]
-    result = complete(reconstruct(Examination.from_images(*images), load_model("vnet-predose"), device="cpu"))
-    real = complete(reconstruct(part, load_model("vnet-predose"), device="cpu"))
+    result = complete(reconstruct(Examination.from_images(*images), load_model(name), device="cpu"))
+    real = complete(reconstruct(part, load_model(name), device="cpu"))
     gain, real_gain = (r.highdose - part.predose for r in (result, real))
     tumor = real_gain > np.percentile(real_gain, 98)
     assert gain[tumor].mean() < 0.3 * real_gain[tumor].mean()
