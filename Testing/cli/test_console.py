@@ -66,6 +66,7 @@ def test_alone_it_prints_its_help(arguments: list[str], capfd: pytest.CaptureFix
         (PermissionError(13, "Permission denied", "x y"), 2, "Error: 'x y' cannot be used: Permission denied."),
         (KeyboardInterrupt(), 130, "Stopped; nothing was written."),
         (Terminated(signal.SIGTERM), 143, "Stopped; nothing was written."),
+        (KeyboardInterrupt(), 130, "Stopped; what was finished is kept."),
     ],
 )
 def test_what_ends_a_run_is_one_line(
@@ -78,6 +79,8 @@ def test_what_ends_a_run_is_one_line(
     def fail() -> None:
         raise raised
 
+    # Other tests of this process wrote files: whether this run did is told here.
+    monkeypatch.setattr("LIPCARLib.cli.app.anything_written", lambda: "kept" in words)
     monkeypatch.setattr("LIPCARLib.cli.models.list_models", fail)
     assert run(["models", "list"]) == code
     message = capfd.readouterr().err
