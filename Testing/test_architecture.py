@@ -17,6 +17,7 @@ FLOORS = {
     "inverse": 3,
     "simulation": 3,
     "learning": 4,
+    "trust": 4,
     "study": 5,
     "slicer": 6,
     "cli": 6,
