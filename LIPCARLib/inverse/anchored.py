@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .anchor import Anchor, anchor, headroom_between, inverted, noise_between
 from .conditions import Conditions
+from .denoising import local_mean
 
 LEAST_NOISE = 0.002
 """Model scale: the network saw no images with less noise."""
@@ -40,14 +41,13 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
         return inverted(before, after, headroom_between(before, after, conditions), conditions)
 
     curve, expected = conditions.curve(), conditions.expected_native()
-    sigma, coarser = (
-        noise_between(lowdose, predose, apart, conditions.known).clamp_min(LEAST_NOISE) for apart in (1, 2)
-    )
+    found = [noise_between(lowdose, predose, apart, conditions.known) for apart in (1, 2)]
+    sigma, coarser = (noise.clamp_min(LEAST_NOISE) for noise in found)
     fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
-    physics = anchor(lowdose, predose, conditions)
+    physics = anchor(lowdose, predose, conditions, torch.maximum(*found))
     before, after = physics.predose, physics.lowdose
     difference = lowdose - predose
-    averaged = F.avg_pool2d(difference, 5, 1, 2, count_include_pad=False)
+    averaged = local_mean(difference)
     images = torch.cat(
         (
             predose,
@@ -88,7 +88,7 @@ class _Block(nn.Module):
         self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))), inplace=True)
+        return self.second(self.first(x).relu_()).add_(x).relu_()
 
 
 class AnchoredPrior(nn.Module):
@@ -151,7 +151,7 @@ class AnchoredPrior(nn.Module):
             if level:
                 skips.append(h)
                 h = self.down[level - 1](h)
-            h = block(F.relu(h + told[level]))
+            h = block(h.add_(told[level]).relu_())
         for up, merge, block, skip in zip(self.up, self.merge, self.decoder, reversed(skips), strict=True):
-            h = block(F.relu(merge(torch.cat((up(h), skip), dim=1))))
+            h = block(merge(torch.cat((up(h), skip), dim=1)).relu_())
         return F.pixel_shuffle(self.head(h).float(), 2)[..., :height, :width]

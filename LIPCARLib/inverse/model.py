@@ -211,5 +211,5 @@ def _load_network(folder: Path, manifest: Mapping[str, Any], role: str) -> Any:
             f"The weights in {path} are those of a {said}, the manifest names them as {role}: they are exchanged. Put "
             "each file back in its place, or restore the model."
         )
-    network.to_empty(device="cpu").load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     return network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from .progress import Clock, Progress
 from .regularizers import GenTV
 from .result import Batch, Result, assembled, finite
 from .session import Model, Session, Slices
-from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Stop, adam, proximal
+from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Step, Stop, adam, proximal
 
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
@@ -196,7 +196,12 @@ def _solve(
     # A forward pass takes about a third of an evaluation with its gradient.
     begun = 1 / (3 * session.iterations)
     yield begun
-    steps = _auto(session) if request.alpha == AUTO else _paper(session, float(request.alpha), request.solver)
+    difference = None
+    if request.alpha == AUTO:
+        answer, difference = _auto(session)
+        steps: Iterable[Step] = [answer]
+    else:
+        steps = _paper(session, float(request.alpha), request.solver)
     objective, evaluations = [], []
     for step in steps:
         objective.append(step.objective)
@@ -210,8 +215,9 @@ def _solve(
             for image, scale in ((examination.lowdose[chosen], examination.scale), (share, 1.0))
         )
         found, prior = (torch.lerp(measured, image, weight) for image in (found, prior))
-    difference, unexplained = None, []
-    if request.data_consistency or model.uses_acquisition:
+        difference = None
+    unexplained = []
+    if difference is None and (request.data_consistency or model.uses_acquisition):
         with torch.no_grad():
             difference = session.forward_operator(found, session.predose) - session.lowdose
     if difference is not None and model.uses_acquisition:
@@ -260,11 +266,15 @@ def _conditions(examination: Examination, request: _Request, device: torch.devic
     return told if known is None else replace(told, known=torch.from_numpy(known[chosen])[:, None].to(device))
 
 
-def _auto(session: Session) -> Solver:
-    """The prior without its noise, the objective evaluated once, which leaves F(x) - x_L to be looked at."""
+@torch.no_grad()
+def _auto(session: Session) -> tuple[Step, Tensor]:
+    """The prior without its noise, where the objective is evaluated once, without its gradient; and F(x) - x_L there."""
     answer = session.clean_prior
-    problem = Objective(session.forward_operator, session.lowdose, GenTV(answer), ALPHA, session.predose)
-    return proximal(problem, answer, Stop(1))
+    difference = session.forward_operator(answer, session.predose) - session.lowdose
+    fidelity = 0.5 * difference.square().flatten(1).sum(1)
+    value = fidelity + ALPHA * GenTV(answer).value(answer)
+    once = torch.ones(len(answer), dtype=torch.long, device=answer.device)
+    return Step(answer, value, fidelity, once, once > 0), difference
 
 
 def _paper(session: Session, alpha: float, solver: str) -> Solver:

@@ -68,7 +68,8 @@ def headroom(
         if not isinstance(acquisition, Acquisition):
             raise TypeError("headroom: a curve alone does not tell the field; give `native`, T10 in seconds.")
         native = native_time(acquisition)
-    share = _curve(acquisition).signal(torch.ones_like(predose) / native)
+    rate = 1 / torch.as_tensor(native, dtype=predose.dtype, device=predose.device)
+    share = _curve(acquisition).signal(rate)
     full = predose.clamp_min(DARKEST) / share.clamp(FAINTEST, FULLEST)
     if lowdose is None or fraction is None:
         return full
@@ -132,7 +133,7 @@ def _saturated_slope(native: Tensor, fraction: float | Tensor, curve: SignalCurv
     """dx_L / dx_H where the full dose leaves a share of SATURATED missing: beyond, x_L goes on along this tangent."""
     saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
     slope = curve.slope(native + fraction * (saturated - native))
-    return fraction * slope / curve.slope(saturated.expand_as(native))
+    return fraction * slope / curve.slope(saturated)
 
 
 def _curve(acquisition: Acquisition | SignalCurve) -> SignalCurve:

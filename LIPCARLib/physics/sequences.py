@@ -278,6 +278,8 @@ class _Batch:
 
     @staticmethod
     def _each(functions: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> Tensor:
+        if not images.ndim:  # one number for all
+            images = images.expand(len(functions), 1, 1, 1)
         return torch.cat([function(image) for function, image in zip(functions, torch.split(images, 1), strict=True)])
 
 
