@@ -268,7 +268,7 @@ def _conditions(examination: Examination, request: _Request, device: torch.devic
 
 @torch.no_grad()
 def _auto(session: Session) -> tuple[Step, Tensor]:
-    """The prior without its noise, where the objective is evaluated once, without its gradient; and F(x) - x_L there."""
+    """The prior without its noise, where the objective is evaluated once, without gradient; and F(x) - x_L there."""
     answer = session.clean_prior
     difference = session.forward_operator(answer, session.predose) - session.lowdose
     fidelity = 0.5 * difference.square().flatten(1).sum(1)
