@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -88,7 +89,8 @@ class _Block(nn.Module):
         self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x).relu_()).add_(x).relu_()
+        added: Tensor = self.second(self.first(x).relu_())
+        return added.add_(x).relu_()
 
 
 class AnchoredPrior(nn.Module):
@@ -138,8 +140,18 @@ class AnchoredPrior(nn.Module):
             physics, images, numbers = features(lowdose, predose, conditions)
         return physics.highdose + self.addition(images, numbers)
 
-    def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """What is added to the anchor, (N, 1, H, W), from :func:`features`."""
+    def addition(self, images: Tensor, numbers: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+        """What is added to the anchor, (N, 1, H, W), from :func:`features`.
+
+        Args:
+            precision: of the multiplications at a quarter of the size and below. At half the size they are float32 in
+                any case: what is rounded there is seen in the last digits that count, and less than half is computed.
+        """
+
+        def rounded(level: int) -> AbstractContextManager[None]:
+            low = level > 0 and precision != torch.float32
+            return torch.autocast(images.device.type, precision) if low else nullcontext()
+
         height, width = images.shape[-2:]
         bottom, right = -height % STRIDE, -width % STRIDE
         if bottom or right:
@@ -148,10 +160,14 @@ class AnchoredPrior(nn.Module):
         h = self.stem(F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last))
         skips = []
         for level, block in enumerate(self.encoder):
-            if level:
-                skips.append(h)
-                h = self.down[level - 1](h)
-            h = block(h.add_(told[level]).relu_())
-        for up, merge, block, skip in zip(self.up, self.merge, self.decoder, reversed(skips), strict=True):
-            h = block(merge(torch.cat((up(h), skip), dim=1)).relu_())
+            with rounded(level):
+                if level:
+                    skips.append(h)
+                    h = self.down[level - 1](h)
+                h = block(h.add_(told[level]).relu_())
+        levels = reversed(range(len(skips)))
+        for level, up, merge, block in zip(levels, self.up, self.merge, self.decoder, strict=True):
+            with rounded(level):
+                h = up(h.to(skips[level].dtype))
+                h = block(merge(torch.cat((h, skips[level]), dim=1)).relu_())
         return F.pixel_shuffle(self.head(h).float(), 2)[..., :height, :width]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,10 @@ from .anchored import features
 from .denoising import body
 from .operators import by_acquisition
 from .session import Model, Session, Slices
+
+AGREEMENT = 3e-4
+"""Share of an image's range that another precision may change in the slice that is looked at; others change by up to
+twice as much. bfloat16 changed the sample by 3e-5."""
 
 
 class AnchoredNetwork(Protocol):
@@ -26,7 +31,7 @@ class AnchoredNetwork(Protocol):
     def architecture(self) -> dict[str, Any]:
         """What a manifest needs to build it again: the class name and the constructor's arguments."""
 
-    def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
+    def addition(self, images: Tensor, numbers: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
         """What is added to the anchor, (N, 1, H, W), model scale, from `anchored.features`."""
 
 
@@ -66,9 +71,7 @@ class AnchoredModel(Model):
                 found = physics.highdose
             else:
                 physics, images, numbers = features(slices.lowdose, predose, told)
-                # In air there is nothing to add; what a network adds there was hardly weighed in its training.
-                inside = body(slices.lowdose, slices.floor)
-                found = physics.highdose + inside * self._network.addition(images, numbers)
+                found = physics.highdose + _added(self._network, images, numbers, slices)
         return Session(
             lowdose=slices.lowdose,
             predose=torch.cat((physics.predose, physics.headroom), dim=1),
@@ -79,3 +82,21 @@ class AnchoredModel(Model):
             # Prior and pre-dose image show the noise floor as x_L does: F needs none.
             forward_operator=by_acquisition(told.acquisitions[0], float(told.dose_fraction[0])),
         )
+
+    @torch.no_grad()
+    def agrees(self, slices: Slices) -> bool:
+        """Whether the network adds the same in that precision as in float32, to AGREEMENT of the image's range."""
+        if self._network is None:
+            return super().agrees(slices)
+        physics, images, numbers = features(slices.lowdose, self._needed(slices.aligned), slices.conditions)
+        full = _added(self._network, images, numbers, replace(slices, precision=torch.float32))
+        apart = (_added(self._network, images, numbers, slices) - full).abs().amax()
+        return bool(apart <= AGREEMENT * (physics.highdose + full).amax())
+
+
+def _added(network: AnchoredNetwork, images: Tensor, numbers: Tensor, slices: Slices) -> Tensor:
+    """What the network adds: nothing in air, where it was hardly weighed in its training."""
+    inside = body(slices.lowdose, slices.floor)
+    if images.device.type == "cpu" and not inside.any():  # elsewhere, waiting for the answer costs more
+        return torch.zeros_like(slices.lowdose)
+    return inside * network.addition(images, numbers, slices.precision)

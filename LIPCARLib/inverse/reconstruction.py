@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..physics import DOSE_FRACTION
 from . import consistency
 from .alpha import ALPHA, AUTO, check_alpha
 from .conditions import Conditions
-from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
+from .devices import batch_size, choose_device, describe, fast_precision, is_out_of_memory, release_memory
 from .progress import Clock, Progress
 from .regularizers import GenTV
 from .result import Batch, Result, assembled, finite
@@ -28,6 +28,9 @@ from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Step, 
 
 SOLVERS = {"proximal": PROXIMAL_EVALUATIONS, "adam": ADAM_STEPS}
 """The solvers and their default number of iterations (network evaluations for `proximal`, steps for `adam`)."""
+PRECISIONS = ("auto", "float32")
+WORTH_A_CHECK = 12
+"""Slices: for fewer, the check of a precision takes longer than it saves."""
 MOST_ITERATIONS = 10_000
 """A slice: the paper's experiments end long before."""
 LEAST_FRACTION = 0.01
@@ -47,6 +50,7 @@ def reconstruct(
     data_consistency: bool = False,
     around_prior: bool = True,
     dose_fraction: float | None = None,
+    precision: str = "auto",
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
@@ -70,6 +74,8 @@ def reconstruct(
         dose_fraction: the low dose over the full one, LEAST_FRACTION..1, where it is known: an anchored model inverts
             its equation for it; for a pair of networks the low-dose image is brought to the fraction that they were
             trained for (`physics.DOSE_FRACTION`), along its difference to the pre-dose image. None for about that one.
+        precision: "float32"; or "auto", with which the networks of a model that offers it multiply in bfloat16 where
+            alpha is "auto", the device is faster so, and the brightest slice comes out the same (`Model.agrees`).
 
     Raises:
         LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
@@ -86,7 +92,7 @@ def reconstruct(
     ((1, 64, 64), 'auto')
     """
     request = _checked(
-        _Request(check_alpha(alpha), solver, iterations, data_consistency, around_prior, dose_fraction),
+        _Request(check_alpha(alpha), solver, iterations, data_consistency, around_prior, dose_fraction, precision),
         examination,
         model,
     )
@@ -95,15 +101,16 @@ def reconstruct(
     device = choose_device(device) if isinstance(device, str) else device
     model.to(device)
     at_once = batch_size(device, *examination.lowdose.shape[1:]) if slices_at_once is None else slices_at_once
+    place = _Place(device, at_once)
     began = time.monotonic()
-    batches = yield from _solve_all(examination, model, request, device, at_once)
+    batches = yield from _solve_all(examination, model, request, place)
     seconds = time.monotonic() - began
     told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
-    provenance = _provenance(examination, model, request, device)
+    provenance = _provenance(examination, model, request, place)
     if not model.uses_acquisition:
-        return finite(assembled(examination, batches, seconds, provenance, ()), model)
+        return finite(assembled(examination, batches, seconds, provenance, tuple(place.notices)), model)
     shares = [share for batch in batches for share in batch.unexplained]
-    notices = (*told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
+    notices = (*place.notices, *told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
     return finite(assembled(examination, batches, seconds, provenance | told.provenance(), notices), model)
 
 
@@ -117,6 +124,7 @@ class _Request:
     data_consistency: bool
     around_prior: bool
     dose_fraction: float | None
+    precision: str
 
     @property
     def evaluations(self) -> int:
@@ -141,6 +149,8 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
             f"The model '{model.name}' needs a pre-dose image and {why}. Give one that fits, or choose a model without "
             "pre-dose input."
         )
+    if request.precision not in PRECISIONS:
+        raise LIPCARError(f"Unknown precision '{request.precision}'; expected one of: {', '.join(PRECISIONS)}.")
     fraction = request.dose_fraction
     if fraction is not None:
         if not LEAST_FRACTION <= fraction <= 1:
@@ -157,42 +167,81 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
     return request
 
 
+@dataclass
+class _Place:
+    """Where and how slices are computed; what changes where the memory does not suffice, and what is said of it."""
+
+    device: torch.device
+    at_once: int
+    precision: torch.dtype = torch.float32
+    notices: list[str] = field(default_factory=list)
+
+    def give_way(self, examination: Examination, chosen: slice) -> bool:
+        """After these slices did not fit: to half of them, then to the CPU; False where there is no less."""
+        count = chosen.stop - chosen.start
+        if count > 1:
+            self.at_once = count // 2
+        elif self.device.type != "cpu":
+            self.notices.append(
+                f"There is not enough memory on {describe(self.device)} for one slice; the CPU computed from slice "
+                f"{examination.first_slice + chosen.start + 1} on. Close other programs to be faster."
+            )
+            self.device, self.precision = torch.device("cpu"), torch.float32
+            self.at_once = batch_size(self.device, *examination.lowdose.shape[1:])
+        else:
+            return False
+        return True
+
+
 def _solve_all(
-    examination: Examination, model: Model, request: _Request, device: torch.device, at_once: int
+    examination: Examination, model: Model, request: _Request, place: _Place
 ) -> Generator[Progress, None, list[Batch]]:
-    """Solve the slices in batches, in smaller ones where the memory does not suffice."""
+    """Solve the slices in batches, in smaller ones or on the CPU where the memory does not suffice."""
     total, height, width = examination.lowdose.shape
-    clock = Clock(total, describe(device))
+    clock = Clock(total, describe(place.device))
     batches: list[Batch] = []
     yield clock.progress(0)
     first = 0
     while first < total:
-        chosen = slice(first, min(first + at_once, total))
-        count = chosen.stop - first
+        device, chosen = place.device, slice(first, min(first + place.at_once, total))
         try:
-            steps = _solve(examination, model, request, device, chosen)
-            batches.append((yield from clock.watched(steps, first, count)))
+            if not first and request.precision == "auto" and request.alpha == AUTO:
+                place.precision = _precision(examination, model, request, device)
+            steps = _solve(examination, model, request, place, chosen)
+            batches.append((yield from clock.watched(steps, first, chosen.stop - first)))
             first = chosen.stop
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if count == 1:
+            if not place.give_way(examination, chosen):
                 raise LIPCARError(
                     f"There is not enough memory on {clock.device} for one slice of {height} x {width} pixels. Close "
-                    "other programs or choose the CPU as the device."
+                    "other programs."
                 ) from error
-            at_once = count // 2
-        if first != chosen.stop:
-            release_memory(device)  # outside the handler, whose traceback held what did not fit
+        if first != chosen.stop:  # outside the handler, whose traceback held what did not fit
+            model.to(place.device)
+            release_memory(device)
+            clock.device = describe(place.device)
         yield clock.progress(first)
     return batches
 
 
+def _precision(examination: Examination, model: Model, request: _Request, device: torch.device) -> torch.dtype:
+    """What the model's networks multiply in: faster than float32 where the brightest slice comes out the same."""
+    fast = fast_precision(device)
+    if fast == torch.float32 or not model.has_weights or len(examination.lowdose) < WORTH_A_CHECK:
+        return torch.float32
+    brightest = int(examination.lowdose.mean((1, 2)).argmax())
+    slices = _slices(examination, model, request, _Place(device, 1, fast), slice(brightest, brightest + 1))
+    return fast if model.agrees(slices) else torch.float32
+
+
 def _solve(
-    examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice
+    examination: Examination, model: Model, request: _Request, place: _Place, chosen: slice
 ) -> Generator[float, None, Batch]:
     """Solve some slices; yields after every step which share of the work is done."""
-    session = _session(examination, model, request, device, chosen)
+    session = model.session(_slices(examination, model, request, place, chosen))
+    session = replace(session, around_prior=request.around_prior, iterations=request.evaluations)
     # A forward pass takes about a third of an evaluation with its gradient.
     begun = 1 / (3 * session.iterations)
     yield begun
@@ -211,7 +260,7 @@ def _solve(
     share = examination.predose_share(chosen) if model.uses_predose else None
     if share is not None:  # without a pre-dose image nothing is added to what was measured
         measured, weight = (
-            _to_device(image, scale, device)
+            _to_device(image, scale, place.device)
             for image, scale in ((examination.lowdose[chosen], examination.scale), (share, 1.0))
         )
         found, prior = (torch.lerp(measured, image, weight) for image in (found, prior))
@@ -235,22 +284,22 @@ def _solve(
     )
 
 
-def _session(examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice) -> Session:
-    """The chosen slices in model scale, and what the model says of them."""
-    scale = examination.scale
+def _slices(examination: Examination, model: Model, request: _Request, place: _Place, chosen: slice) -> Slices:
+    """The chosen slices in model scale."""
+    scale, device = examination.scale, place.device
     predose = aligned = None
     moved = examination.aligned_predose(chosen) if model.uses_predose else None
     if examination.predose is not None and moved is not None:
         predose, aligned = (_to_device(volume, scale, device) for volume in (examination.predose[chosen], moved))
-    slices = Slices(
+    return Slices(
         lowdose=_to_device(examination.lowdose[chosen], scale, device),
         predose=predose,
         aligned=aligned,
         sigma=examination.noise / scale,
         floor=examination.noise_floor / scale,
         conditions=_conditions(examination, request, device, chosen),
+        precision=place.precision,
     )
-    return replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
 
 
 def _conditions(examination: Examination, request: _Request, device: torch.device, chosen: slice) -> Conditions:
@@ -298,7 +347,7 @@ def _to_volume(slices: Tensor, scale: float) -> np.ndarray[Any, Any]:
     return volume
 
 
-def _provenance(examination: Examination, model: Model, request: _Request, device: torch.device) -> dict[str, Any]:
+def _provenance(examination: Examination, model: Model, request: _Request, place: _Place) -> dict[str, Any]:
     first, count = examination.first_slice, len(examination.lowdose)
     return {
         "simulated": "LIPCAR simulated high-dose image; research only, not for diagnosis",
@@ -306,7 +355,8 @@ def _provenance(examination: Examination, model: Model, request: _Request, devic
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": describe(device),
+        "device": describe(place.device),
+        "precision": str(place.precision).removeprefix("torch."),
         "model": model.name,
         "model_sha256": model.digest,
         "predose_used": model.uses_predose,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import LIPCARError
@@ -26,8 +27,8 @@ class Slices:
         aligned: x_P where the low-dose image has it, to a fraction of a pixel; None as `predose`.
         sigma, floor: standard deviation of the noise, and noise floor, of either image.
         conditions: what is told or assumed of the slices.
+        precision: of the multiplications within the model's networks; see :meth:`Model.agrees`.
 
-    >>> import torch
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> untold = Conditions.of_examination(1, None, None, assumed_fraction=0.22)
     >>> Slices(lowdose=image, sigma=0.02, conditions=untold).floor
@@ -40,6 +41,7 @@ class Slices:
     sigma: float
     floor: float = 0.0
     conditions: Conditions
+    precision: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,6 @@ class Session:
         around_prior: whether GenTV is around the prior; False for plain total variation.
         iterations: evaluations of F a slice, at most.
 
-    >>> import torch
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> session = Session(lowdose=image, prior=image, clean_prior=image, forward_operator=lambda x, predose: x)
     >>> session.around_prior
@@ -108,6 +109,10 @@ class Model(nn.Module, ABC):
         Raises:
             LIPCARError: the model needs a pre-dose image and there is none.
         """
+
+    def agrees(self, slices: Slices) -> bool:
+        """Whether these slices may be computed in their precision; models that offer others check it on them."""
+        return slices.precision == torch.float32
 
     def shown_floor(self, floor: float) -> float:
         """What of the images' noise floor, model scale, the forward operator is given; 0 where it needs none."""
