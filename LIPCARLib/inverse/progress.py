@@ -34,7 +34,11 @@ class Progress:
 
 
 class Clock:
-    """Tells how far the work is and how long it takes."""
+    """Tells how far the work is and how long it takes.
+
+    >>> Clock(4, "CPU, 1 thread").progress(done=1, working=2, part=0.5).fraction
+    0.5
+    """
 
     def __init__(self, total: int, device: str) -> None:
         self.total, self.device, self._began = total, device, time.monotonic()

@@ -15,7 +15,12 @@ from .session import Model
 
 @dataclass(frozen=True)
 class Batch:
-    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice."""
+    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice.
+
+    >>> volume = np.zeros((1, 8, 8), np.float32)
+    >>> Batch(volume, volume, None, [[2.0, 1.0]], [0.1], [2], []).network_evaluations
+    [2]
+    """
 
     highdose: np.ndarray
     prior: np.ndarray
@@ -62,6 +67,15 @@ def assembled(
     provenance: dict[str, Any],
     notices: tuple[str, ...],
 ) -> Result:
+    """The slices of all batches, in their order, as one result; 0 where nothing was measured.
+
+    >>> import SimpleITK
+    >>> image = np.arange(512, dtype=np.float32).reshape(2, 16, 16)
+    >>> half = Batch(image[:1], image[:1], None, [[1.0]], [0.1], [1], [])
+    >>> examination = Examination.from_images(SimpleITK.GetImageFromArray(image))
+    >>> assembled(examination, [half, half], 0.5, {}, ()).highdose.shape
+    (2, 16, 16)
+    """
     consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
     highdose, prior = (
         np.concatenate(volumes) for volumes in ([b.highdose for b in batches], [b.prior for b in batches])
@@ -87,6 +101,14 @@ def finite(result: Result, model: Model) -> Result:
 
     Raises:
         LIPCARError: one of them is NaN or infinite.
+
+    >>> from LIPCARLib.inverse import load_model
+    >>> volume = np.full((1, 8, 8), np.nan, np.float32)
+    >>> finite(  # doctest: +ELLIPSIS
+    ...     Result(volume, volume, None, [[1.0]], [0.1], [1], [], 0.5, {}), load_model("signal")
+    ... )
+    Traceback (most recent call last):
+    LIPCARLib.errors.LIPCARError: ...
     """
     parts = {"image": result.highdose, "prior": result.prior, "data consistency": result.data_consistency}
     parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms, *result.unexplained])

@@ -1,23 +1,31 @@
-"""Speed and objective of LIPCAR as shipped against the paper's loop, in one run on one examination.
+"""All about speed in one run: the machine, the floor, the profile of the command, and LIPCAR against the paper's loop.
 
 The paper's loop: slice by slice, float32, torch's default memory layout, 150 steps of Adam from x_L on the same
-objective, the gradient of everything. Run with `make benchmark`.
+objective, the gradient of everything. Each of its runs has runs of LIPCAR before and after it, so that a machine whose
+load changes distorts neither side alone. Run with `make benchmark`; `--json FILE` keeps the numbers.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
+import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from command_profile import SIZES, profile, show
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from LIPCARLib.imaging.examination import Examination
-from LIPCARLib.inverse.alpha import ALPHA
+from LIPCARLib.inverse.alpha import ALPHA, AUTO
 from LIPCARLib.inverse.devices import choose_device, describe
 from LIPCARLib.inverse.model import load_model
 from LIPCARLib.inverse.network_pair import NetworkPair
@@ -25,7 +33,17 @@ from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.progress import complete
 from LIPCARLib.inverse.reconstruction import reconstruct
 from LIPCARLib.inverse.regularizers import GenTV
+from LIPCARLib.inverse.result import Result
+from LIPCARLib.inverse.session import Model
 from LIPCARLib.simulation import simulate
+
+PAPERS_MODEL, DEFAULT_MODEL = "vnet-predose", "anchored"
+RATES = {"paper": 1e-3, "published code": 1e-2}
+"""Learning rates of Adam; both take the same time."""
+MATRIX = 2048
+"""Rows and columns of the matrices whose product tells what the device can do."""
+
+console = Console(width=110, highlight=False)
 
 
 def examination(slices: int) -> Examination:
@@ -39,8 +57,8 @@ def examination(slices: int) -> Examination:
     return Examination.from_images(*images)
 
 
-def papers_loop(model: NetworkPair, e: Examination, z: int, learning_rate: float, device: torch.device) -> list[float]:
-    """The objective by step for slice z, from the plain loop that anyone would write from the paper."""
+def papers_loop(model: NetworkPair, e: Examination, z: int, learning_rate: float, device: torch.device) -> float:
+    """The objective of slice z at its end, from the plain loop that anyone would write from the paper."""
     predose, lowdose = (
         torch.from_numpy(image[z] / np.float32(e.scale))[None, None].to(device) for image in (e.predose, e.lowdose)
     )
@@ -50,57 +68,161 @@ def papers_loop(model: NetworkPair, e: Examination, z: int, learning_rate: float
     forward_operator = with_noise_floor(model.forward_operator, e.noise_floor / e.scale)
     x = lowdose.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)
-    history = []
+
+    def objective() -> torch.Tensor:
+        difference = forward_operator(x, predose) - lowdose
+        return 0.5 * difference.square().sum() + ALPHA * regularizer.value(x).sum()
+
     for _ in range(150):
         optimizer.zero_grad()
-        difference = forward_operator(x, predose) - lowdose
-        loss = 0.5 * difference.square().sum() + ALPHA * regularizer.value(x).sum()
+        loss = objective()
         loss.backward()
         optimizer.step()
-        history.append(loss.item())
     with torch.no_grad():
-        difference = forward_operator(x, predose) - lowdose
-        history.append(float(0.5 * difference.square().sum() + ALPHA * regularizer.value(x).sum()))
-    return history
+        return float(objective())
+
+
+def timed(device: torch.device, work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Seconds that the work takes on its device, and what it gives."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    found = work(*arguments)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, found
+
+
+def run(e: Examination, model: Model, alpha: float | str, device: torch.device) -> Result:
+    return complete(reconstruct(e, model, alpha=alpha, device=device))
+
+
+def multiplications(e: Examination, model: Model) -> float:
+    """Multiply-and-adds of the networks for one slice of a default run, counted as they happen."""
+    total = 0.0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.ConvTranspose2d):
+            total += inputs[0].numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Conv2d):
+            total += output.numel() * layer.weight[0].numel()
+
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    run(e.part(0, 1), model, AUTO, torch.device("cpu"))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
+    """Multiply-and-adds a second of a large product of matrices, the best of several."""
+    one = torch.rand(MATRIX, MATRIX, device=device).to(precision)
+    one @ one
+    return MATRIX**3 / min(timed(device, torch.mm, one, one)[0] for _ in range(9))
+
+
+def against_the_paper(e: Examination, device: torch.device, paper_slices: int) -> dict[str, Any]:
+    """Seconds a slice and objectives of all, and the ratios of each of the paper's runs to those beside it."""
+    default, shipped = load_model(DEFAULT_MODEL, device), load_model(PAPERS_MODEL, device)
+    plain = load_model(PAPERS_MODEL, device).requires_grad_(True).to(memory_format=torch.contiguous_format)
+    assert isinstance(plain, NetworkPair)
+    count = len(e.lowdose)
+
+    def beside(z: int) -> tuple[float, float, Result]:
+        auto = timed(device, run, e, default, AUTO, device)[0] / count
+        solved, result = timed(device, run, e.part(z, z + 1), shipped, ALPHA, device)
+        return auto, solved, result
+
+    beside(0)  # what is done once
+    rows, ratios, seconds = [], {"default": [], "alpha 0.006": []}, {"paper": [], "default": [], "alpha 0.006": []}
+    for z in np.linspace(0, count - 1, paper_slices).round().astype(int).tolist():
+        before = beside(z)
+        objectives = {}
+        for name, rate in RATES.items():
+            theirs, objectives[name] = timed(device, papers_loop, plain, e, z, rate, device)
+            after = beside(z)
+            seconds["paper"].append(theirs)
+            for i, side in enumerate(ratios):
+                ours = (before[i] + after[i]) / 2
+                seconds[side].append(ours)
+                ratios[side].append(theirs / ours)
+            before = after
+        result = before[2]
+        objectives["LIPCAR, alpha 0.006"] = result.objective[0][-1]
+        rows.append({"slice": z, "objectives": objectives, "evaluations": result.network_evaluations[0]})
+    return {"seconds_a_slice": seconds, "ratios": ratios, "slices": rows}
+
+
+def measured(e: Examination, device: torch.device, paper_slices: int) -> dict[str, Any]:
+    macs = {name: multiplications(e, load_model(name)) for name in (DEFAULT_MODEL, PAPERS_MODEL)}
+    rates = {str(p).removeprefix("torch."): matrix_rate(device, p) for p in (torch.float32, torch.bfloat16)}
+    model = load_model(DEFAULT_MODEL, device)
+    seconds, result = min((timed(device, run, e, model, AUTO, device) for _ in range(3)), key=lambda r: r[0])
+    return {
+        "device": describe(device),
+        "multiply_adds_a_slice": macs,
+        "multiply_adds_a_second": rates,
+        "default_seconds_a_slice": seconds / len(e.lowdose),
+        "default_precision": result.provenance["precision"],
+        "floor_seconds_a_slice": macs[DEFAULT_MODEL] / rates["float32"],
+        **against_the_paper(e, device, paper_slices),
+    }
+
+
+def spread(values: list[float], digits: int = 0) -> str:
+    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def tell(found: dict[str, Any]) -> None:
+    rates, macs, floor = (
+        found[k] for k in ("multiply_adds_a_second", "multiply_adds_a_slice", "floor_seconds_a_slice")
+    )
+    console.print(f"\n{found['device']}, {platform.machine()}, torch {torch.__version__}")
+    console.print(
+        f"Matrices: {rates['float32'] / 1e9:.0f} GMAC/s in float32, {rates['bfloat16'] / 1e9:.0f} in bfloat16. Networks "
+        f"of a default run: {macs[DEFAULT_MODEL] / 1e9:.2f} GMAC a slice ({macs[PAPERS_MODEL] / 1e9:.2f} with "
+        f"{PAPERS_MODEL}), so its floor is {1e3 * floor:.1f} ms in float32."
+    )
+    console.print(
+        f"Default: {1e3 * found['default_seconds_a_slice']:.1f} ms a slice at best ({found['default_precision']}), "
+        f"{found['default_seconds_a_slice'] / floor:.2f} times its floor."
+    )
+    names = list(found["slices"][0]["objectives"])
+    table = Table("slice", *names, "evaluations", title="objective at alpha 0.006")
+    for row in found["slices"]:
+        values = [f"{row['objectives'][name]:.4f}" for name in names]
+        table.add_row(str(row["slice"]), *values, str(row["evaluations"]))
+    console.print(table)
+    table = Table("", "seconds a slice", "times as fast as the paper's loop", title="mean (lowest to highest)")
+    for side, values in found["seconds_a_slice"].items():
+        table.add_row(side, spread(values, 3), spread(found["ratios"][side]) if side in found["ratios"] else "")
+    console.print(table)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=18)
-    parser.add_argument("--paper-slices", type=int, default=3, help="how many of them the paper's loop solves")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--paper-slices", type=int, default=2, help="how many of them the paper's loop solves, twice")
+    parser.add_argument("--device", default=None, help="one only; default: the CPU, and a GPU where there is one")
+    parser.add_argument("--sizes", nargs="*", default=[f"{s}x{n}" for s, n in SIZES], help="of the profile")
+    parser.add_argument("--json", type=Path, help="also write what was found to this file")
     arguments = parser.parse_args()
-    device = choose_device(arguments.device)
+    profiles = [profile(*map(int, size.split("x"))) for size in arguments.sizes]
+    if profiles:
+        show(profiles)
+    best = choose_device(arguments.device or "auto")
+    devices = [best] if arguments.device or best.type == "cpu" else [torch.device("cpu"), best]
     e = examination(arguments.slices)
-    name = "vnet-predose"  # the paper's kind of networks
-
-    shipped = load_model(name, device)
-    began = time.perf_counter()
-    result = complete(reconstruct(e, shipped, alpha=ALPHA, device=device))  # one objective for both
-    ours = (time.perf_counter() - began) / arguments.slices
-
-    plain = load_model(name, device).requires_grad_(True).to(memory_format=torch.contiguous_format)
-    chosen = np.linspace(0, arguments.slices - 1, arguments.paper_slices).round().astype(int).tolist()
-    rows, seconds = [], []
-    for z in chosen:
-        began = time.perf_counter()
-        fast = papers_loop(plain, e, z, 1e-2, device)
-        seconds.append(time.perf_counter() - began)
-        slow = papers_loop(plain, e, z, 1e-3, device)
-        rows.append((z, slow[-1], fast[-1], result.objective[z][-1], result.network_evaluations[z]))
-
-    console = Console()
-    console.print(f"{describe(device)}, {platform.machine()}, torch {torch.__version__}, model {name}", highlight=False)
-    table = Table("slice", "Adam 150, 1e-3", "Adam 150, 1e-2", "as shipped", "evaluations", title="objective")
-    for z, slow, fast, shipped_value, evaluations in rows:
-        table.add_row(str(z), f"{slow:.4f}", f"{fast:.4f}", f"{shipped_value:.4f}", str(evaluations))
-    console.print(table)
-    theirs = float(np.mean(seconds))
-    console.print(
-        f"{arguments.slices} slices of 256 x 256 as shipped: {ours:.3f} s a slice; the paper's loop: {theirs:.1f} s "
-        f"a slice; ratio {theirs / ours:.1f}.",
-        highlight=False,
-    )
+    found = [measured(e, device, arguments.paper_slices) for device in devices]
+    for one in found:
+        tell(one)
+    if arguments.json:
+        about = {"machine": platform.machine(), "torch": torch.__version__, "python": platform.python_version()}
+        text = json.dumps({**about, "command": profiles, "devices": found}, indent=1)
+        arguments.json.write_text(text + "\n")
+        console.print(f"Wrote {arguments.json}")
 
 
 if __name__ == "__main__":
