@@ -23,7 +23,7 @@ lint: test-environment
 	$(BIN)/mypy
 
 benchmark: environment
-	$(BIN)/python Testing/benchmarks/speed.py
+	$(BIN)/python Testing/benchmarks/speed.py --json speed.json
 
 licenses: test-environment
 	$(BIN)/python Testing/supply_chain.py licenses

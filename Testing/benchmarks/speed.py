@@ -176,14 +176,12 @@ def spread(values: list[float], digits: int = 0) -> str:
 
 
 def tell(found: dict[str, Any]) -> None:
-    rates, macs, floor = (
-        found[k] for k in ("multiply_adds_a_second", "multiply_adds_a_slice", "floor_seconds_a_slice")
-    )
+    macs, floor = found["multiply_adds_a_slice"], found["floor_seconds_a_slice"]
+    rates = [f"{rate / 1e9:.0f} GMAC/s in {name}" for name, rate in found["multiply_adds_a_second"].items()]
     console.print(f"\n{found['device']}, {platform.machine()}, torch {torch.__version__}")
     console.print(
-        f"Matrices: {rates['float32'] / 1e9:.0f} GMAC/s in float32, {rates['bfloat16'] / 1e9:.0f} in bfloat16. Networks "
-        f"of a default run: {macs[DEFAULT_MODEL] / 1e9:.2f} GMAC a slice ({macs[PAPERS_MODEL] / 1e9:.2f} with "
-        f"{PAPERS_MODEL}), so its floor is {1e3 * floor:.1f} ms in float32."
+        f"Matrices: {', '.join(rates)}. Networks of a default run: {macs[DEFAULT_MODEL] / 1e9:.2f} GMAC a slice "
+        f"({macs[PAPERS_MODEL] / 1e9:.2f} with {PAPERS_MODEL}), so its floor is {1e3 * floor:.1f} ms in float32."
     )
     console.print(
         f"Default: {1e3 * found['default_seconds_a_slice']:.1f} ms a slice at best ({found['default_precision']}), "
