@@ -10,9 +10,9 @@ from types import FrameType
 
 from .errors import Terminated, lacks_memory
 
-LEAST_MEMORY = 900e6
-"""Bytes of address space that loading the packages takes, on Linux."""
-TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB (ulimit -v)."
+AMPLE_MEMORY = 4e9
+"""Bytes of address space that are enough to load the packages on any machine; each core takes some of them."""
+TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB or more (ulimit -v)."
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for good
     # While packages are loaded, an exception may be swallowed by the one that is loaded, and nothing is there to undo.
     _on_stop(_leave)
-    if _memory() < LEAST_MEMORY:  # OpenBLAS would end the process with words of its own
+    if _memory() < AMPLE_MEMORY and not _loads():
         _fail(TOO_LITTLE)
     try:
         from .cli import run
@@ -48,6 +48,27 @@ def _memory() -> float:
         return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _loads() -> bool:
+    """Whether the packages can be loaded: a child tries, for OpenBLAS and C++ end a process with words of their own."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        import numpy
+        import torch
+
+        from . import cli  # noqa: F401
+
+        numpy.ones((256, 256)) @ numpy.ones((256, 256))
+        torch.ones(256, 256) @ torch.ones(256, 256)
+    except BaseException as error:
+        os._exit(int(lacks_memory(error)))  # another error comes again, and is told
+    os._exit(0)
 
 
 def _fail(message: str) -> None:

@@ -142,7 +142,7 @@ def test_stopped_while_it_computes(number: int, cohort: Path, tmp_path: Path) ->
 
 
 @posix
-@pytest.mark.parametrize("megabytes", [100, 500])
+@pytest.mark.parametrize("megabytes", [100, 950])  # OpenBLAS or C++ gives up at the latter
 def test_too_little_memory_to_start(megabytes: int) -> None:
     command = f"ulimit -v {megabytes}000; exec '{sys.executable}' -m LIPCARLib models list"
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import SCALE_RULE, Examination
-from LIPCARLib.imaging.intensity import MAX_SAMPLES, foreground_scale, local_mean, sampled, some_slices
+from LIPCARLib.imaging.intensity import (
+    MAX_SAMPLES,
+    OUTLYING,
+    bright_level,
+    foreground_scale,
+    local_mean,
+    sampled,
+    some_slices,
+)
 
 from .samples import array_of, head, pair, random_image
 
@@ -51,6 +59,20 @@ def test_scale_of_a_subsampled_volume() -> None:
     assert sampled(large).size < large.size
     assert foreground_scale(large) == pytest.approx(foreground_scale(part), rel=0.01)
     assert len(some_slices(large)) == len(large) / 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 30_000, 100_001])
+@pytest.mark.parametrize("kind", ["noise", "few bright", "sorted steps"])
+def test_the_bright_level_is_that_of_all_voxels_sorted(count: int, kind: str) -> None:
+    values = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    if kind == "few bright":
+        values = np.maximum(values, 0) ** 6
+    if kind == "sorted steps":
+        values = np.sort(np.round(3 * np.abs(values)))
+    values[0] = 1
+    positive = np.sort(values[values > 0])
+    bright, rest = (float(positive[int(share * (positive.size - 1))]) for share in (0.995, 0.98))
+    assert bright_level(values) == (rest if bright > OUTLYING * rest else bright)
 
 
 @pytest.mark.parametrize("width", [3, 5])

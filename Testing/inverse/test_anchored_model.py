@@ -16,6 +16,7 @@ from torch import Tensor
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.inverse import anchored_model, reconstruction
 from LIPCARLib.inverse.anchor import anchor
 from LIPCARLib.inverse.anchored import AnchoredPrior
 from LIPCARLib.inverse.anchored_model import AnchoredModel
@@ -27,6 +28,7 @@ from LIPCARLib.inverse.progress import complete
 from LIPCARLib.inverse.reconstruction import SOLVERS, reconstruct
 from LIPCARLib.inverse.result import Result
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of
+from LIPCARLib.resources import RESOURCES
 
 GRADIENT = Acquisition(PulseSequence.GRADIENT_ECHO, 0.008, flip_angle=20.0, magnetic_field=3.0)
 SIGMA = 0.01
@@ -185,6 +187,48 @@ def test_a_network_adds_to_the_anchor(session: Examination, signal: AnchoredMode
     expected = plain.prior + np.where(inside, 0.25 * session.scale, 0)  # and nothing in air
     np.testing.assert_allclose(added.prior[inside], expected[inside], atol=0.02 * session.scale)
     np.testing.assert_array_equal(added.prior[~inside], plain.prior[~inside])
+
+
+@pytest.fixture(scope="module")
+def many() -> Examination:
+    """The sample's six slices, twice, and one of nothing but air: enough for a check of the precision."""
+    one = Examination.read(*(RESOURCES / "SampleData" / f"rat-{role}.nrrd" for role in ("lowdose", "predose")))
+    air = np.full((1, *one.lowdose.shape[1:]), 0.01 * one.scale, np.float32)
+    assert one.predose is not None
+    lowdose, predose = (np.concatenate([image, image, air])[:, 40:88, 40:88] for image in (one.lowdose, one.predose))
+    return Examination.from_images(*(sitk.GetImageFromArray(image) for image in (lowdose, predose)), slice_axis=2)
+
+
+def test_a_faster_precision_gives_the_same(many: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("anchored")
+    exact = run(many, model, precision="float32")
+    monkeypatch.setattr(reconstruction, "fast_precision", lambda device: torch.bfloat16)
+    found = run(many, model)
+    assert (exact.provenance["precision"], found.provenance["precision"]) == ("float32", "bfloat16")
+    apart = np.abs(found.highdose - exact.highdose).max()
+    assert 0 < apart < 1e-3 * exact.highdose.max()
+    assert run(many, model, alpha=0.006, iterations=1).provenance["precision"] == "float32"  # the paper's own numbers
+
+
+def test_a_precision_that_changes_the_slice_is_not_used(many: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("anchored")
+    exact = run(many, model, precision="float32")
+    monkeypatch.setattr(reconstruction, "fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(anchored_model, "AGREEMENT", 1e-9)
+    found = run(many, model)
+    assert found.provenance["precision"] == "float32"
+    np.testing.assert_array_equal(found.highdose, exact.highdose)
+
+
+def test_nothing_is_computed_for_air(many: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("anchored")
+    exact = run(many, model, precision="float32", slices_at_once=13)  # with others, air goes through the network
+    seen = []
+    addition = AnchoredPrior.addition
+    monkeypatch.setattr(AnchoredPrior, "addition", lambda *a: seen.append(len(a[1])) or addition(*a))
+    found = run(many, model, precision="float32", slices_at_once=1)
+    assert len(seen) == 12
+    np.testing.assert_allclose(found.highdose[12], exact.highdose[12], atol=1e-5 * many.scale)
 
 
 def test_the_physics_is_a_folder_with_a_manifest(signal: AnchoredModel, tmp_path: Path) -> None:

@@ -342,6 +342,33 @@ def test_too_little_memory_for_one_slice_is_explained(
     assert sizes == [5, 2, 1]
 
 
+def test_one_slice_too_many_for_a_gpu_goes_to_the_cpu(
+    uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(uneven, model, iterations=1)
+    to_device, tried = reconstruction_module._to_device, []
+
+    def without_room(volume: np.ndarray, scale: float, device: torch.device) -> Tensor:
+        tried.append(device.type)
+        if device.type == "cuda" and tried.count("cuda") > 2:
+            raise torch.OutOfMemoryError("simulated")
+        return to_device(volume, scale, torch.device("cpu"))
+
+    monkeypatch.setattr(reconstruction_module, "choose_device", torch.device)
+    for name in ("to", "requires_grad_"):
+        monkeypatch.setattr(model, name, lambda *_: model)
+    monkeypatch.setattr(reconstruction_module, "describe", lambda device: f"the {device.type}")
+    monkeypatch.setattr(reconstruction_module, "release_memory", lambda device: None)
+    monkeypatch.setattr(reconstruction_module, "_to_device", without_room)
+    steps = reconstruct(uneven, model, alpha=ALPHA, iterations=1, device="cuda", slices_at_once=1)
+    seen = []
+    result = complete(steps, lambda progress: seen.append(progress.device))
+    np.testing.assert_allclose(result.highdose, expected.highdose, atol=1e-5 * uneven.scale)
+    assert (seen[0], seen[-1], result.provenance["device"]) == ("the cuda", "the cpu", "the cpu")
+    (notice,) = result.notices
+    assert notice.startswith("There is not enough memory on the cuda for one slice; the CPU computed from slice ")
+
+
 def test_other_failures_are_not_hidden(
     examination: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
