@@ -166,10 +166,14 @@ def _levels(windows: _Windows, powers: FloatArray) -> tuple[FloatArray, FloatArr
     weighted = powers * weight[:, None]
     normal = weighted.T @ powers + np.eye(powers.shape[1])  # halves what levels may as well explain
     slow = np.zeros(len(powers))
+    member = np.empty((len(powers), len(levels)))
     for _ in range(ITERATIONS):
         rest = windows.ratio - slow
-        distance = (rest[:, None] - levels) / windows.deviation[:, None]
-        member = share * (np.exp(-0.5 * distance**2) + 1e-12)  # what fits no level is an outlier, not a 0 / 0
+        np.subtract(rest[:, None], levels, out=member)
+        member /= windows.deviation[:, None]
+        np.exp(np.multiply(np.square(member, out=member), -0.5, out=member), out=member)
+        member += 1e-12  # what fits no level is an outlier, not a 0 / 0
+        member *= share
         member /= member.sum(1, keepdims=True)
         share = windows.weight @ member
         share /= share.sum()

@@ -157,7 +157,7 @@ class AnchoredPrior(nn.Module):
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom), mode="replicate")
         told = self.told(numbers)[..., None, None].split(self.widths, dim=1)
-        h = self.stem(F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last))
+        h = self.stem(F.pixel_unshuffle(images.contiguous(memory_format=torch.channels_last), 2))
         skips = []
         for level, block in enumerate(self.encoder):
             with rounded(level):
