@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from .errors import Terminated, lacks_memory
@@ -25,7 +27,7 @@ def main() -> None:
     if _memory() < AMPLE_MEMORY and not _loads():
         _fail(TOO_LITTLE)
     try:
-        from .cli import run
+        run = load()
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):
             raise
@@ -38,6 +40,21 @@ def main() -> None:
     code = run()
     _on_stop(signal.SIG_IGN)  # all is done
     sys.exit(code)
+
+
+def load() -> Callable[[], int]:
+    """Load the packages; what runs the command line.
+
+    What they bring stays until the end: to look through it for garbage takes an eighth of the time that loading does,
+    and three eighths when the process ends.
+    """
+    gc.disable()
+    try:
+        from .cli import run
+    finally:
+        gc.enable()
+    gc.freeze()
+    return run
 
 
 def _memory() -> float:

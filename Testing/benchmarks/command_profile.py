@@ -94,7 +94,9 @@ def within(arguments: list[str]) -> None:
     """In the process of the command: run it, then write the seconds of its stages as the last line."""
     began = time.perf_counter(), time.process_time()
     watch = Watch()
-    from LIPCARLib.cli import run
+    from LIPCARLib.__main__ import load
+
+    run = load()
     from LIPCARLib.inverse import anchored, anchored_model, complete, load_model, reconstruct  # noqa: F401 - lazy ones
 
     imported = time.perf_counter() - began[0], time.process_time() - began[1]
@@ -133,23 +135,23 @@ def profile(slices: int, size: int) -> dict[str, Any]:
         paths = write_examination(folder, slices, size)
         options = ["enhance", "--lowdose", str(paths["lowdose"]), "--predose", str(paths["predose"])]
         options += ["--output", str(folder / "result.nrrd")]
+        command = [sys.executable, __file__, "--within", *options]
         began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "LIPCARLib", *options], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = process.stdout.read().splitlines()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - began
         if process.returncode:
             raise SystemExit(f"lipcar enhance ended with {process.returncode}.")
-        ran = subprocess.run(
-            [sys.executable, __file__, "--within", *options], check=True, stdout=subprocess.PIPE, text=True
-        )
     return {
         "slices": slices,
         "size": size,
         "seconds": seconds,
         "processor_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
-        "stages": json.loads(ran.stdout.splitlines()[-1]),
+        "stages": json.loads(lines[-1]),
     }
 
 
