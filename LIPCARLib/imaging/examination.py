@@ -59,7 +59,7 @@ class Examination:
         noise_floor: of the low-dose image, in its units (see `noise_floor`).
         noise: its noise's standard deviation, in its units, by the pre-dose image too (see `noise_deviation`).
         predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
-            `shift_between`).
+            `registration.register`).
         predose_gain: what the pre-dose image was multiplied by, on average over tissue, 1 where it was left alone (see
             `find_gain`).
         predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
@@ -409,7 +409,7 @@ def _matched(
         doubtful = related is not None and related < KINSHIP_DOUBT
         found = found._replace(doubtful=doubtful)
         if related is not None and related < KINSHIP:
-            return found._replace(predose=None, known=None)
+            return _Matched(None, doubtful=True)
     if known is not None:
         missing = missing_share(known, lowdose)
         note_missing(missing, notices)
