@@ -29,6 +29,8 @@ AGREEMENT = 0.9
 """`kinship` that what is undone must lead to: 0.91 at least in heads moved by 8 mm and degrees."""
 ALIKE = 0.99
 """`kinship` from which on nothing is deformed: 0.99 in real heads at rest, 0.97 where tissue lay half a pixel off."""
+LEFT = 0.6
+"""Share of what is missing to a kinship of 1 that a deformation must not leave: 0.75 and more in real heads at rest."""
 DISTANCE_LIMIT, ANGLE_LIMIT = 30.0, 20.0
 """mm and degrees: what moved by more is not undone."""
 MOST_MISSING = 0.5
@@ -102,8 +104,8 @@ def register(
     """Bring the pre-dose image to the low-dose image's place, where it clearly lies beside it.
 
     First as a whole: a shift within the slice, or a movement in three dimensions. Then, where the structures of the two
-    still differ, each place within its slice (`find_deformation`), if that at least halves what is missing to their
-    being alike, and makes them agree as those of one patient do. A notice says what was undone.
+    still differ, each place within its slice (`find_deformation`), if that clearly makes them more alike, and as those
+    of one patient are. A notice says what was undone.
 
     Args:
         original: the pre-dose image as it came.
@@ -120,7 +122,7 @@ def register(
         return placed
     field = find_deformation(predose, some, known)
     after = kinship(deformed(predose, field), some, known)
-    if after is None or after < AGREEMENT or 1 - after > (1 - before) / 2:
+    if after is None or after < AGREEMENT or 1 - after > LEFT * (1 - before):
         return placed
     if len(some) < len(lowdose):
         field = find_deformation(placed.predose, lowdose, placed.known)
