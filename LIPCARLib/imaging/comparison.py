@@ -89,7 +89,7 @@ def note_kinship(
     if found >= KINSHIP:
         notices.append(
             f"{words}; images of one patient at rest have more than {KINSHIP_DOUBT}. Check that the pre-dose image is "
-            "of this patient, and register it if the patient was moved."
+            "of this patient, and register it if the patient was moved; by default the result is made without it."
         )
     else:
         notices.append(

@@ -59,7 +59,7 @@ class Examination:
         noise_floor: of the low-dose image, in its units (see `noise_floor`).
         noise: its noise's standard deviation, in its units, by the pre-dose image too (see `noise_deviation`).
         predose_shift: pixels by which the pre-dose image was moved along H and W, (0, 0) where it was left alone (see
-            `shift_between`).
+            `registration.register`).
         predose_gain: what the pre-dose image was multiplied by, on average over tissue, 1 where it was left alone (see
             `find_gain`).
         predose_rest: pixels along H and W by which the pre-dose image still lies beside the low-dose image, less than
@@ -69,6 +69,7 @@ class Examination:
         first_slice, slices_in_all: of the whole examination, where this is a part of it; 0 and S otherwise.
         acquisition: how the images were acquired, as told or as their headers say; None where nothing tells it.
         predose_motion: the movement of the patient that was undone in three dimensions; None where none was.
+        predose_deformed: mm by which tissue was moved beyond that within the slices, root mean square; 0 for none.
         predose_known: where the pre-dose image has data, (S, H, W) boolean; None for wherever the low-dose image has.
         native_time: T1 before the agent in seconds, (S, H, W) float32, 0 where the map tells nothing; None without one.
         padding: where the low-dose image holds no measurement but what a scanner filled it up with, (S, H, W) boolean;
@@ -92,6 +93,7 @@ class Examination:
     slices_in_all: int
     acquisition: Acquisition | None = None
     predose_motion: Motion | None = None
+    predose_deformed: float = 0.0
     predose_known: np.ndarray | None = None
     native_time: np.ndarray | None = None
     padding: np.ndarray | None = None
@@ -225,6 +227,7 @@ class Examination:
             slices_in_all=len(lowdose),
             acquisition=acquisition,
             predose_motion=matched.motion,
+            predose_deformed=matched.deformed,
             predose_known=matched.known,
             padding=unmeasured,
         )
@@ -373,6 +376,7 @@ class _Matched(NamedTuple):
     shift: Shift = (0.0, 0.0)
     rest: Shift = (0.0, 0.0)
     motion: Motion | None = None
+    deformed: float = 0.0
     known: Mask | None = None
     gain: float = 1.0
     doubtful: bool = False
@@ -401,7 +405,7 @@ def _matched(
     if padding is not None:
         predose[padding] = 0
     known = None if placed.known is None else where_it_counts(placed.known, lowdose)
-    found = _Matched(predose, placed.shift, placed.rest, placed.motion, known)
+    found = _Matched(predose, placed.shift, placed.rest, placed.motion, placed.deformed, known)
     seen = _seen(lowdose, known)
     related, doubtful = None, False
     if match:
@@ -409,7 +413,7 @@ def _matched(
         doubtful = related is not None and related < KINSHIP_DOUBT
         found = found._replace(doubtful=doubtful)
         if related is not None and related < KINSHIP:
-            return found._replace(predose=None, known=None)
+            return _Matched(None, doubtful=True)
     if known is not None:
         missing = missing_share(known, lowdose)
         note_missing(missing, notices)

@@ -10,7 +10,7 @@ from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from .grid import Grid, plane_axes
-from .intensity import Mask, foreground
+from .intensity import TISSUE_PIXELS, Mask, foreground
 
 FloatArray = npt.NDArray[np.float64]
 Frame = tuple[FloatArray, FloatArray]
@@ -205,7 +205,7 @@ class _Level:
         widths = [sigma / size if 2 * sigma > size else 0.0 for size in step]
         before, after = (gaussian_filter(image, widths, truncate=3) for image in (predose, lowdose))
         where = np.argwhere(foreground(after))
-        if len(where) < SAMPLES // 20:
+        if len(where) < TISSUE_PIXELS:
             return None
         where = where[:: -(-len(where) // SAMPLES)]
         slopes = [

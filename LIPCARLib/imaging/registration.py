@@ -10,8 +10,9 @@ import numpy as np
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
 from .comparison import kinship
+from .deformation import deformed, find_deformation
 from .grid import AXES, Grid, plane_axes
-from .intensity import Mask, foreground
+from .intensity import Mask, chosen_slices, foreground, some_slices
 from .motion import FloatArray, Frame, Motion, find_motion, moved_back, slice_frame
 
 Shift = tuple[float, float]
@@ -20,20 +21,16 @@ Shift = tuple[float, float]
 SHIFT_TOLERANCE = 0.85
 """Pixels: what is off by more is moved; the networks were trained with up to that, and do no better if all is moved."""
 SHIFT_LIMIT = 6.0
-"""Pixels: what is off by more is left alone; `move` repeats the edge for no more than that."""
-SHIFT_FREQUENCIES = 0.25
-"""Cycles per pixel up to which the phase is compared: above is more noise than image."""
-SHIFT_CLARITY = 6.0
-"""How many times all others the highest correlation must be: 11 in simulated pairs, 1.3 between subjects."""
-SHIFT_REACH = 5
-"""Pixels around the highest correlation that still belong to its peak."""
-SHIFT_SLICES = 16
-"""At most so many slices are looked at, to save time."""
+"""Pixels: `move` repeats the edge for no more than that."""
 MOTION_TOLERANCE = 0.25
 """Voxels, root mean square over tissue: a smaller rotation or movement through the slices is left alone. Without any
 `find_motion` found up to 0.11 in simulated pairs and 0.18 in a deformed breast."""
-AGREEMENT = 0.8
-"""`kinship` that a rigid movement must lead to: 0.91 in heads moved back by 8 mm and degrees, 0.65 in one deformed."""
+AGREEMENT = 0.9
+"""`kinship` that what is undone must lead to: 0.91 at least in heads moved by 8 mm and degrees."""
+ALIKE = 0.99
+"""`kinship` from which on nothing is deformed: 0.99 in real heads at rest, 0.97 where tissue lay half a pixel off."""
+LEFT = 0.6
+"""Share of what is missing to a kinship of 1 that a deformation must not leave: 0.75 and more in real heads at rest."""
 DISTANCE_LIMIT, ANGLE_LIMIT = 30.0, 20.0
 """mm and degrees: what moved by more is not undone."""
 MOST_MISSING = 0.5
@@ -41,9 +38,6 @@ MOST_MISSING = 0.5
 NO_DATA_SIDE = 5
 """Pixels: a square of this side holds the lowest value of an image nowhere but where there is no data."""
 _LAY_BESIDE = "The pre-dose image lay beside the low-dose image, as after a movement of the patient."
-
-SHIFT_SIDE = 32
-"""Pixels: slices with a shorter side hold too little to tell a shift from."""
 
 
 class Placed(NamedTuple):
@@ -56,6 +50,7 @@ class Placed(NamedTuple):
         rest: pixels along H and W by which it still lies beside the low-dose image, at most SHIFT_TOLERANCE; (0, 0)
             where it was moved or nothing was told.
         motion: the movement that was undone in three dimensions; None where none was.
+        deformed: mm by which tissue was moved beyond that within the slices, root mean square; 0 where it was not.
     """
 
     predose: np.ndarray
@@ -63,6 +58,7 @@ class Placed(NamedTuple):
     shift: Shift = (0.0, 0.0)
     rest: Shift = (0.0, 0.0)
     motion: Motion | None = None
+    deformed: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +103,9 @@ def register(
 ) -> Placed:
     """Bring the pre-dose image to the low-dose image's place, where it clearly lies beside it.
 
-    Within the slice: a shift above SHIFT_TOLERANCE is undone, and a notice says by how much. A smaller one is left to
-    the networks and kept as `rest`. A shift above SHIFT_LIMIT, or none that can be told (see `shift_between`), leaves
-    all as it is. A rotation or a movement through the slices is undone instead where it moved tissue by more than
-    MOTION_TOLERANCE, and so is a shift that was not told; both if the structures of the two images agree better
-    afterwards, as those of one patient do.
+    First as a whole: a shift within the slice, or a movement in three dimensions. Then, where the structures of the two
+    still differ, each place within its slice (`find_deformation`), if that clearly makes them more alike, and as those
+    of one patient are. A notice says what was undone.
 
     Args:
         original: the pre-dose image as it came.
@@ -120,31 +114,78 @@ def register(
         grid, slice_axis: of the low-dose image.
         notices: where notices are appended.
     """
+    placed = _moved_as_one(original, there, lowdose, grid, slice_axis, notices)
+    some, chosen = some_slices(lowdose), chosen_slices(lowdose)
+    predose, known = placed.predose[chosen], None if placed.known is None else placed.known[chosen]
+    before = kinship(move(predose, placed.rest) if any(placed.rest) else predose, some, known)
+    if before is None or before >= ALIKE:
+        return placed
+    field = find_deformation(predose, some, known)
+    after = kinship(deformed(predose, field), some, known)
+    if after is None or after < AGREEMENT or 1 - after > LEFT * (1 - before):
+        return placed
+    if len(some) < len(lowdose):
+        field = find_deformation(placed.predose, lowdose, placed.known)
+    known = None if placed.known is None else deformed(placed.known.astype(np.float32), field) > 0.99
+    bent = deformed(placed.predose, field)
+    if known is not None:
+        bent[~known] = 0
+    spacing = np.linalg.norm(slice_frame(grid, slice_axis)[1], axis=0)[1:, None, None]
+    distance = np.linalg.norm(field * spacing, axis=1)[foreground(lowdose)]
+    typical, most = np.sqrt(np.square(distance).mean()), np.percentile(distance, 99)
+    notices.append(
+        f"Tissue lay elsewhere in the pre-dose image, by {typical:.1f} mm as a rule and {most:.1f} at most, as after "
+        "breathing or in another position. It was moved back within its slices for the computation; mistrust edges "
+        "that brighten."
+    )
+    return placed._replace(predose=bent, known=known, rest=(0.0, 0.0), deformed=float(typical))
+
+
+def _moved_as_one(
+    original: Original, there: Placed, lowdose: np.ndarray, grid: Grid, slice_axis: int, notices: list[str]
+) -> Placed:
+    """The whole of it; arguments as of `register`.
+
+    Within the slice: a shift above SHIFT_TOLERANCE is undone. A smaller one is left to the networks and kept as `rest`.
+    A rotation or a movement through the slices is undone where it moved tissue by more than MOTION_TOLERANCE, and so is
+    a shift above SHIFT_LIMIT. Either must make the structures of the two images agree better, and as those of one
+    patient do.
+    """
     spacing = np.linalg.norm(slice_frame(grid, slice_axis)[1], axis=0)
-    found = _shifted(original, there, lowdose, grid, slice_axis)
     motion = find_motion(there.predose, lowdose, spacing)
-    settled = any(found.shift) or any(found.rest)
-    if motion is not None and _apart(motion, lowdose, spacing, settled) > MOTION_TOLERANCE:
+    if motion is None:
+        return there
+    shift, apart = _moved(motion, lowdose, spacing)
+    turned = apart > MOTION_TOLERANCE or np.hypot(*shift) > SHIFT_LIMIT
+    if not turned and np.hypot(*shift) <= SHIFT_TOLERANCE:
+        return there._replace(rest=shift)
+    if turned:
         undone = original.placed(grid, slice_axis, motion)
-        before, after = (kinship(placed.predose, lowdose) or 0.0 for placed in (found, undone))
-        if after >= AGREEMENT and after > before:
-            words = motion.words(grid, slice_axis)
-            if motion.distance <= DISTANCE_LIMIT and motion.angle <= ANGLE_LIMIT:
-                notices.append(f"{_LAY_BESIDE} It was moved by {words} for the computation.")
-                return undone
-            notices.append(
-                f"{_LAY_BESIDE} It would have to be moved by {words}; more than {DISTANCE_LIMIT:g} mm or "
-                f"{ANGLE_LIMIT:g} degrees is not undone here. Register it first."
-            )
-            return there
-    if any(found.shift):
+    else:
+        undone = _shifted(original, there, lowdose, grid, slice_axis, shift)
+    known = undone.known if there.known is None else there.known if undone.known is None else there.known & undone.known
+    if not undone.predose.any():
+        return there
+    before, after = (kinship(placed.predose, lowdose, known) or 0.0 for placed in (there, undone))
+    if not before < after >= AGREEMENT:
+        return there
+    if not turned:
         along = [
             (AXES[a], pixels, abs(pixels) * mm)
-            for a, pixels, mm in zip(plane_axes(slice_axis), found.shift, spacing[1:], strict=True)
+            for a, pixels, mm in zip(plane_axes(slice_axis), shift, spacing[1:], strict=True)
         ]
         words = " and ".join(f"{pixels:+.2f} pixels ({mm:.2f} mm) along {name}" for name, pixels, mm in along)
         notices.append(f"{_LAY_BESIDE} It was moved by {words} for the computation.")
-    return found
+        return undone
+    words = motion.words(grid, slice_axis)
+    if motion.distance <= DISTANCE_LIMIT and motion.angle <= ANGLE_LIMIT:
+        notices.append(f"{_LAY_BESIDE} It was moved by {words} for the computation.")
+        return undone
+    notices.append(
+        f"{_LAY_BESIDE} It would have to be moved by {words}; more than {DISTANCE_LIMIT:g} mm or "
+        f"{ANGLE_LIMIT:g} degrees is not undone here. Register it first."
+    )
+    return there
 
 
 def without_data(volume: np.ndarray) -> Mask:
@@ -192,13 +233,10 @@ def note_missing(share: float, notices: list[str]) -> None:
         notices.append(f"{words}. The result is the low-dose image there: nothing tells what the agent does.")
 
 
-def _shifted(original: Original, there: Placed, lowdose: np.ndarray, grid: Grid, slice_axis: int) -> Placed:
-    """Within the slice; see `register`."""
-    shift = shift_between(there.predose, lowdose)
-    if shift is None or np.hypot(*shift) > SHIFT_LIMIT:
-        return there
-    if np.hypot(*shift) <= SHIFT_TOLERANCE:
-        return there._replace(rest=shift)
+def _shifted(
+    original: Original, there: Placed, lowdose: np.ndarray, grid: Grid, slice_axis: int, shift: Shift
+) -> Placed:
+    """Moved within the slice; see `_moved_as_one`."""
     if there.predose is original.volume and (there.known is None or where_it_counts(there.known, lowdose) is None):
         return Placed(move(there.predose, shift), None, shift=shift)
     # Interpolated once, and from no further than splines swing where the data end.
@@ -207,61 +245,13 @@ def _shifted(original: Original, there: Placed, lowdose: np.ndarray, grid: Grid,
     return original.placed(grid, slice_axis, beside)._replace(shift=shift, motion=None)
 
 
-def _apart(motion: Motion, lowdose: np.ndarray, spacing: FloatArray, settled: bool) -> float:
-    """By how many voxels tissue was moved, root mean square; where it is settled without a shift within the slice."""
+def _moved(motion: Motion, lowdose: np.ndarray, spacing: FloatArray) -> tuple[Shift, float]:
+    """The shift within the slice that undoes most of a motion, and root mean square voxels of what it leaves of it."""
     places = np.argwhere(foreground(lowdose))[::97] * spacing
     moved = (motion(places) - places) / spacing
-    if settled:
-        moved[:, 1:] -= moved[:, 1:].mean(0)
-    return float(np.sqrt(np.square(moved).sum(1).mean()))
-
-
-def shift_between(predose: np.ndarray, lowdose: np.ndarray) -> Shift | None:
-    """By how many pixels along H and W the pre-dose image must be moved to lie on the low-dose image.
-
-    One translation for all slices, from the phase of the cross-power spectrum (Kuglin & Hines, Proc. IEEE Conf.
-    Cybernetics and Society, 1975) at low spatial frequencies: the highest correlation to a pixel, then a weighted least
-    squares fit of the phase's slope. The phase knows neither gain nor a uniform change of contrast. On every fourth of
-    160 simulated subjects it was off by 0.005 pixels in the median; where noise prevailed in skull-stripped images, it
-    was too small by up to 0.4.
-
-    Args:
-        predose, lowdose: (S, H, W), on one grid.
-
-    Returns:
-        (along H, along W); None where it cannot be told: small slices, unlike images, tissue that was deformed.
-    """
-    height, width = predose.shape[1:]
-    if min(height, width) < SHIFT_SIDE:
-        return None
-    step = -(-len(predose) // SHIFT_SLICES)
-    window = np.hanning(height)[:, None] * np.hanning(width)[None, :]
-    spectra = [np.fft.rfft2((v - v.mean((1, 2), keepdims=True)) * window) for v in (predose[::step], lowdose[::step])]
-    cross = (spectra[1] * np.conj(spectra[0])).sum(0)
-    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    distance = np.hypot(rows, columns)
-    strength = np.where((distance > 0) & (distance < SHIFT_FREQUENCIES), np.abs(cross), 0.0)
-    if not strength.any():
-        return None
-    peak = np.fft.irfft2(np.where(strength > 0, cross / np.maximum(np.abs(cross), 1e-30), 0), s=(height, width))
-    place = np.unravel_index(int(peak.argmax()), peak.shape)
-    others = np.roll(peak, (height // 2 - place[0], width // 2 - place[1]), (0, 1))
-    near = [slice(side // 2 - SHIFT_REACH, side // 2 + SHIFT_REACH + 1) for side in (height, width)]
-    others[near[0], near[1]] = -np.inf
-    if peak.max() < SHIFT_CLARITY * others.max():
-        return None
-    found = np.array(place, dtype=np.float64)
-    sides = np.array([height, width])
-    found = (found + sides // 2) % sides - sides // 2
-    slopes = np.stack([np.broadcast_to(-2 * np.pi * f, cross.shape) for f in (rows, columns)])
-    for _ in range(5):
-        rest = np.angle(cross * np.exp(-1j * np.tensordot(found, slopes, 1)))
-        weights = np.sqrt(strength) * (np.abs(rest) < np.pi / 2)
-        matrix = np.einsum("aij,bij,ij->ab", slopes, slopes, weights)
-        if np.linalg.cond(matrix) > 1e6:
-            return None
-        found = found + np.linalg.solve(matrix, np.einsum("aij,ij,ij->a", slopes, rest, weights))
-    return float(found[0]), float(found[1])
+    within = moved[:, 1:].mean(0)
+    moved[:, 1:] -= within
+    return (-float(within[0]), -float(within[1])), float(np.sqrt(np.square(moved).sum(1).mean()))
 
 
 def move(volume: np.ndarray, shift: Shift) -> np.ndarray:

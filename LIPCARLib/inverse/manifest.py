@@ -71,14 +71,12 @@ def default_model(uses_predose: bool, doubtful: bool = False) -> str:
     Args:
         uses_predose: there is a pre-dose image.
         doubtful: which may show something else than the low-dose image (`Examination.predose_doubtful`): what moved
-            looks like agent to the signal equation, and a network that knows heads is the better guess.
+            looks like agent, and a result without it is the better guess.
 
     >>> default_model(uses_predose=True), default_model(uses_predose=True, doubtful=True), default_model(False)
-    ('anchored', 'vnet-predose', 'vnet-lowdose')
+    ('anchored', 'vnet-lowdose', 'vnet-lowdose')
     """
-    if not uses_predose:
-        return "vnet-lowdose"
-    return "vnet-predose" if doubtful else "anchored"
+    return "anchored" if uses_predose and not doubtful else "vnet-lowdose"
 
 
 def read_manifest(name_or_folder: str | os.PathLike[str]) -> dict[str, Any]:

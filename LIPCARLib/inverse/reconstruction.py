@@ -368,6 +368,7 @@ def _provenance(examination: Examination, model: Model, request: _Request, place
         "scale": examination.scale,
         "predose_shift": " ".join(f"{pixels:.2f}" for pixels in examination.predose_shift),
         "predose_motion": examination.motion_words(),
+        "predose_deformed_mm": round(examination.predose_deformed, 2),
         "predose_missing": examination.predose_missing,
         "predose_gain": examination.predose_gain,
         "predose_rest": " ".join(f"{pixels:.2f}" for pixels in examination.predose_rest),

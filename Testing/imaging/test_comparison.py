@@ -83,7 +83,7 @@ def test_a_deformed_predose_image_is_kept_and_doubted() -> None:
     own = simulate(11, 1, slices=2, size=128, anatomy="human")
     pre = own.predose.copy()
     for row in range(128):
-        pre[:, row] = np.roll(pre[:, row], round(6 * np.sin(row / 12)), 1)
+        pre[:, row] = np.roll(pre[:, row], round(8 * np.sin(row / 3)), 1)
     found = Examination.from_images(image_of(own.lowdose), image_of(pre))
     assert found.predose is not None and found.predose_doubtful
     assert found.predose_gain == pytest.approx(1, abs=0.02)

@@ -22,17 +22,17 @@ def state(slicer: Any, node: Any) -> tuple[bytes, tuple[str, ...], str]:
 def test_process_gives_what_the_engine_gives(
     slicer: Any, logic: Any, models: dict[str, Path], lowdose: Any, predose: Any
 ) -> None:
-    from LIPCARLib.inverse import complete, load_model, reconstruct
+    from LIPCARLib.inverse import complete, default_model, load_model, reconstruct
     from LIPCARLib.slicer.mrml import examination_of
 
-    output = None
+    output, name = None, default_model(True, examination_of(lowdose, predose).predose_doubtful)
     for options, alpha in (({"alpha": 0.02}, "0.02"), ({}, "auto")):
         output = logic.process(lowdose, predose, output, **options, device="cpu")
-        model = load_model(models["vnet-predose"])
+        model = load_model(models[name])
         expected = complete(reconstruct(examination_of(lowdose, predose), model, **options, device="cpu"))
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), expected.highdose)
         assert output.GetAttribute("LIPCAR.alpha") == alpha
-    assert output.GetAttribute("LIPCAR.model_sha256") == load_model(models["vnet-predose"]).digest
+    assert output.GetAttribute("LIPCAR.model_sha256") == load_model(models[name]).digest
     assert output.GetAttribute("LIPCAR.notices") == " ".join(logic.notices)
     assert logic.process(lowdose, outputVolume=output, device="cpu") is output
     assert output.GetAttribute("LIPCAR.model") == "random-lowdose"
