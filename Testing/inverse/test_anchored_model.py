@@ -16,6 +16,7 @@ from torch import Tensor
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging.examination import Examination
+from LIPCARLib.inverse.alpha import ALPHA
 from LIPCARLib.inverse.anchor import anchor
 from LIPCARLib.inverse.anchored import AnchoredPrior
 from LIPCARLib.inverse.anchored_model import AnchoredModel
@@ -183,6 +184,18 @@ def test_a_network_adds_to_the_anchor(session: Examination, signal: AnchoredMode
     expected = plain.prior + np.where(inside, 0.25 * session.scale, 0)  # and nothing in air
     np.testing.assert_allclose(added.prior[inside], expected[inside], atol=0.02 * session.scale)
     np.testing.assert_array_equal(added.prior[~inside], plain.prior[~inside])
+
+
+def test_auto_solves_where_t1_is_told_and_a_network_may_be_wrong(session: Examination, tmp_path: Path) -> None:
+    network = AnchoredPrior((8, 8))
+    torch.nn.init.constant_(network.head.bias, 0.1)
+    model = load_model(save_anchored_model(tmp_path / "mine", "mine", network, {}).parent)
+    untold = run(session, model, dose_fraction=0.2)
+    np.testing.assert_array_equal(untold.highdose, untold.prior)
+    mapped = replace(session, native_time=np.full_like(session.lowdose, 0.9))
+    auto, number = (run(mapped, model, alpha=alpha, dose_fraction=0.2) for alpha in ("auto", ALPHA))
+    np.testing.assert_array_equal(auto.highdose, number.highdose)
+    assert all(values[-1] < 0.8 * values[0] for values in auto.objective)
 
 
 def test_the_physics_is_a_folder_with_a_manifest(signal: AnchoredModel, tmp_path: Path) -> None:
