@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .alpha import ALPHA
 from .anchor import anchor
 from .anchored import features
 from .denoising import body
@@ -81,6 +82,8 @@ class AnchoredModel(Model):
             clean_prior=found.clamp_min(0),
             # Prior and pre-dose image show the noise floor as x_L does: F needs none.
             forward_operator=by_acquisition(told.acquisitions[0], float(told.dose_fraction[0])),
+            # With one assumed T10 for all tissue, F is off by more than the noise, and would make the prior worse.
+            auto=None if told.native is None or self._network is None else ALPHA,
         )
 
     @torch.no_grad()

@@ -60,9 +60,9 @@ def reconstruct(
     Args:
         examination: checked; its own scale, acquisition and map of T1 are used.
         model: moved to the device.
-        alpha: "auto" for the model's guess without its noise, which no solver improved on real images; or the weight of
-            the regularizer, a positive number (the paper's is ALPHA): the objective is the paper's own. Large values
-            return the prior.
+        alpha: "auto" for the model's guess without its noise, which a solver improved on real images only where a
+            map of T1 was told: there it is ALPHA for an anchored network; or the weight of the regularizer, a
+            positive number (the paper's is ALPHA): the objective is the paper's own. Large values return the prior.
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
@@ -246,11 +246,12 @@ def _solve(
     begun = 1 / (3 * session.iterations)
     yield begun
     difference = None
-    if request.alpha == AUTO:
+    alpha = session.auto if request.alpha == AUTO else float(request.alpha)
+    if alpha is None:
         answer, difference = _auto(session)
         steps: Iterable[Step] = [answer]
     else:
-        steps = _paper(session, float(request.alpha), request.solver)
+        steps = _paper(session, alpha, request.solver)
     objective, evaluations = [], []
     for step in steps:
         objective.append(step.objective)

@@ -1,9 +1,9 @@
 """Regularizers of the inverse problem: their value per slice and their proximal map.
 
 To add one, write a class here that is built from the reference and has what :class:`Regularizer` asks for; a Huber
-version of GenTV is a subclass with another `value` and `_shrink` (Testing/inverse/test_operators.py has it). Nothing
-has to be registered: that test finds every class of this file and checks its value, gradient and proximal map. To
-solve with it, hand it to `solvers.Objective`.
+version of GenTV is a subclass with another `value`, `_shrink` and `_gap` (Testing/inverse/test_operators.py has it).
+Nothing has to be registered: that test finds every class of this file and checks its value, gradient and proximal map.
+To solve with it, hand it to `solvers.Objective`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 SMOOTHING = 1e-8
 """Added under the square root of the total variation (authors' code), so that Adam has a gradient everywhere."""
+LOOKED_AT = 5
+"""Iterations of the dual method between two looks at how exact it is; a look costs about one."""
 
 
 class Regularizer(Protocol):
@@ -40,9 +42,18 @@ class Regularizer(Protocol):
         """What :meth:`prox_from` starts from when nothing better is known; slices lie along the second axis."""
 
     def prox_from(
-        self, x: Tensor, weight: float | Tensor, dual: Tensor, lower: float | None = None, iterations: int = 20
+        self,
+        x: Tensor,
+        weight: float | Tensor,
+        dual: Tensor,
+        lower: float | None = None,
+        iterations: int = 20,
+        gap: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`prox` started from an earlier call's dual, and the new dual."""
+        """:meth:`prox` started from an earlier call's dual, and the new dual.
+
+        A slice needs no more iterations where what it minimizes is less than its `gap`, (N,), above the minimum.
+        """
 
 
 class GenTV:
@@ -104,7 +115,13 @@ class GenTV:
 
     @torch.no_grad()
     def prox_from(
-        self, x: Tensor, weight: float | Tensor, dual: Tensor, lower: float | None = None, iterations: int = 20
+        self,
+        x: Tensor,
+        weight: float | Tensor,
+        dual: Tensor,
+        lower: float | None = None,
+        iterations: int = 20,
+        gap: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`prox` started from the dual of an earlier, similar call; returns the image and the new dual.
 
@@ -112,7 +129,8 @@ class GenTV:
         constraints inside, on d = u - reference:  d(p) = max(x - reference - grad^T p, lower - reference), 0 off the
         support, |p| <= weight at every pixel. Slices never mix, so a batch gives what its slices give alone. The dual
         carries the weight, so the ascent step is 1/8 whatever the weight, and all work is done in place: on a CPU this
-        loop is bound by memory.
+        loop is bound by memory. With a `gap` a slice is as it was when its duality gap was first seen below it, which
+        bounds how far it is from the minimum; the others go on.
         """
         weight = torch.as_tensor(weight, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
         shifted = x - self.reference
@@ -120,8 +138,9 @@ class GenTV:
         support = None if self.support is None else self.support.to(x.dtype)
         p, previous = dual.clone(), dual.clone()
         d, length = torch.empty_like(shifted), torch.empty_like(shifted)
+        settled, done = previous, torch.zeros_like(weight, dtype=torch.bool)
         momentum = 1.0
-        for _ in range(iterations):
+        for iteration in range(1, iterations + 1):
             _primal(shifted, p, floor, support, out=d)
             _add_differences(p, d, 1 / 8)  # 8 bounds the squared norm of the difference operator
             self._shrink(p, weight, length)
@@ -129,7 +148,19 @@ class GenTV:
             # `previous` becomes the extrapolated point and the two swap roles, which saves a buffer.
             torch.lerp(previous, p, 1 + (momentum - 1) / faster, out=previous)
             previous, p, momentum = p, previous, faster
+            if gap is not None and iteration % LOOKED_AT == 0:
+                _primal(shifted, previous, floor, support, out=d)
+                exact = (self._gap(previous, d, weight) <= gap).view(-1, 1, 1, 1)
+                settled, done = torch.where(exact & ~done, previous, settled), done | exact
+                if bool(done.all()):
+                    break
+        previous = torch.where(done, settled, previous)
         return _primal(shifted, previous, floor, support, out=d) + self.reference, previous
+
+    def _gap(self, p: Tensor, d: Tensor, weight: Tensor) -> Tensor:
+        """What the primal objective is above the dual one, (N,), at d = d(p): weight R(d) - <p, grad d>."""
+        dx, dy = _differences(d)
+        return (weight * (dx**2 + dy**2).sqrt() - p[0] * dx - p[1] * dy).flatten(1).sum(1)
 
     def _shrink(self, p: Tensor, weight: Tensor, length: Tensor) -> None:
         """The dual's proximal step of 1/8, in place: of TV, every pixel's pair into the disk of radius `weight`.

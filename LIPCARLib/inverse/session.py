@@ -58,6 +58,7 @@ class Session:
         forward_operator: the model's F, noise floor included.
         around_prior: whether GenTV is around the prior; False for plain total variation.
         iterations: evaluations of F a slice, at most.
+        auto: the alpha that "auto" stands for; None where F is not good enough to better the prior.
 
     >>> image = torch.full((1, 1, 8, 8), 0.4)
     >>> session = Session(lowdose=image, prior=image, clean_prior=image, forward_operator=lambda x, predose: x)
@@ -74,6 +75,7 @@ class Session:
     forward_operator: ForwardOperator
     around_prior: bool = True
     iterations: int = 10
+    auto: float | None = None
 
 
 class Model(nn.Module, ABC):

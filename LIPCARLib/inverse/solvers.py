@@ -19,12 +19,16 @@ from .regularizers import Regularizer
 Solver = Generator["Step", None, None]
 
 ADAM_STEPS = 150
-PROXIMAL_EVALUATIONS = 10
+PROXIMAL_EVALUATIONS = 7
 
 DECREASE = 1e-2
 """Share of the quadratic model's decrease that a step must deliver."""
 INERTIA = 0.3
 """Share of the last move that is repeated."""
+INEXACTNESS = 1e-3
+"""Share of the objective that an inexact proximal map may cost a step."""
+INNER_ITERATIONS = 100
+"""Of the proximal map at most; a pair of networks needs about 15, the signal equation about 60."""
 
 
 @dataclass
@@ -131,39 +135,51 @@ def adam(objective: Objective, start: Tensor, steps: int = ADAM_STEPS, learning_
 
 @dataclass(frozen=True)
 class BarzilaiBorwein:
-    """The step-size rule: t = <s, s> / <s, y> for the change s in x and y in the gradient, one t per slice.
+    """The step-size rule: t = ||s|| / ||y|| for the change s in x and y in the gradient, one t per slice.
 
-    Source: Barzilai & Borwein, IMA J. Numer. Anal. 8, 1988. After a refused step the curvature that was met says how
-    far to go; halving is the least that is tried.
+    That is the geometric mean of Barzilai & Borwein's two (IMA J. Numer. Anal. 8, 1988); it needed two evaluations
+    less than their longer one (docs/solvers.md). The first step follows from the curvature that the gradient J^T r
+    shows of the residual r. After a refused step the curvature that was met says how far to go; halving is the least
+    that is tried.
 
     Attributes:
-        first: the first step length.
+        first: the first step length as a share of ||r||^2 / ||J^T r||^2.
         shortest, longest: bounds.
         growth: factor of the step length where the data term is not convex along the step.
 
     >>> s, y = torch.ones(1, 1, 2, 2), 4 * torch.ones(1, 1, 2, 2)
-    >>> BarzilaiBorwein()(torch.ones(1), s, y, accepted=torch.tensor([True]))
+    >>> BarzilaiBorwein().after(torch.ones(1), s, y)
     tensor([0.2500])
     """
 
-    first: float = 1.0
+    first: float = 0.7
     shortest: float = 1e-3
     longest: float = 1e3
     growth: float = 2.0
 
-    def __call__(self, t: Tensor, s: Tensor, y: Tensor, accepted: Tensor) -> Tensor:
-        """The next step lengths, (N,).
+    def at_first(self, fidelity: Tensor, gradient: Tensor) -> Tensor:
+        """The first step lengths, (N,), from 1/2 ||r||^2, (N,), and J^T r, (N, 1, H, W)."""
+        return self._bounded(self.first * 2 * fidelity / _dot(gradient, gradient))
+
+    def after(self, t: Tensor, s: Tensor, y: Tensor) -> Tensor:
+        """The next step lengths, (N,), after steps that were taken.
 
         Args:
-            t: the step lengths that were tried, (N,).
+            t: their lengths, (N,).
             s, y: what x and the gradient changed by, (N, 1, H, W).
-            accepted: whether the steps were, (N,) booleans.
         """
-        curvature = _dot(s, y)
-        quotient = torch.where(curvature > 0, _dot(s, s) / curvature, t * self.growth)
-        longer = quotient.clamp(min=self.shortest, max=self.longest)
-        shorter = torch.minimum(t / 2, longer).clamp(min=self.shortest)
-        return torch.where(accepted, longer, shorter)
+        quotient = (_dot(s, s) / _dot(y, y)).sqrt()
+        return self._bounded(torch.where(_dot(s, y) > 0, quotient, t * self.growth))
+
+    def refused(self, t: Tensor, s: Tensor, bend: Tensor) -> Tensor:
+        """The next step lengths, (N,), after steps s that were refused.
+
+        Along them the data term rose by half of `bend`, (N,), more than its slope says.
+        """
+        return self._bounded(torch.where(bend > 0, torch.minimum(t / 2, _dot(s, s) / bend), t / 2))
+
+    def _bounded(self, t: Tensor) -> Tensor:
+        return t.nan_to_num(self.longest).clamp(self.shortest, self.longest)
 
 
 @dataclass(frozen=True)
@@ -201,7 +217,7 @@ def proximal(
     start: Tensor,
     stop: Stop = Stop(),
     step_size: BarzilaiBorwein = BarzilaiBorwein(),
-    inner_iterations: int = 20,
+    inner_iterations: int = INNER_ITERATIONS,
 ) -> Solver:
     """Proximal gradient on x - xbar with x >= 0, inertia, Barzilai-Borwein steps, a monotone safeguard. The default.
 
@@ -209,15 +225,16 @@ def proximal(
 
     which is iPiano (Ochs et al., SIAM J. Imaging Sci. 7(2), 2014) with a data-driven step. A candidate is accepted
     where the objective falls by at least DECREASE / (2 t) ||candidate - x||^2; elsewhere t shrinks and the slice tries
-    again from where it was, without inertia. The proximal map is solved from the dual of the previous step and calls
-    no network.
+    again from where it was, without inertia. The proximal map is solved from the dual of the previous step, until what
+    it misses is worth INEXACTNESS of the objective, and calls no network. Gradients are computed only where a step
+    follows.
 
     Args:
         objective: of the batch.
         start: (N, 1, H, W), usually xbar; values below 0 become 0.
         stop: when a slice is finished.
         step_size: how t follows from the step before.
-        inner_iterations: of the proximal map.
+        inner_iterations: of the proximal map, at most.
 
     Yields after the start and after every network evaluation. The objective of a slice never rises.
 
@@ -236,21 +253,26 @@ def proximal(
         part, old = objective[active], state[active]
         x, t = old.x, old.step_length
         forward = x - _per_slice(t) * old.gradient + old.inertia
-        candidate, dual = part.regularizer.prox_from(forward, t * part.alpha, old.dual, 0.0, inner_iterations)
-        fidelity, gradient = _fidelity_and_gradient(part, candidate)
-        value = fidelity + part.alpha * part.regularizer.value(candidate)
-        s, y, spent = candidate - x, gradient - old.gradient, old.evaluations + 1
-        accepted = value <= old.value - DECREASE / (2 * t) * _dot(s, s)
+        missed = INEXACTNESS * t * old.value
+        candidate, dual = part.regularizer.prox_from(forward, t * part.alpha, old.dual, 0.0, inner_iterations, missed)
+        s, spent = candidate - x, old.evaluations + 1
+        finished = stop(x, s, t, spent)
+        least = old.value - DECREASE / (2 * t) * _dot(s, s)
+        fidelity, value, gradient = _evaluated(part, candidate, least.masked_fill(finished, -torch.inf))
+        taken = value <= least
+        bend = 2 * (fidelity - old.fidelity - _dot(old.gradient, s))
         new = _State(
-            x=_where(accepted, candidate, x),
-            gradient=_where(accepted, gradient, old.gradient),
-            fidelity=torch.where(accepted, fidelity, old.fidelity),
-            value=torch.where(accepted, value, old.value),
-            inertia=_where(accepted, INERTIA * s, torch.zeros_like(s)),
-            step_length=step_size(t, s, y, accepted),
+            x=_where(taken, candidate, x),
+            gradient=_where(taken, gradient, old.gradient),
+            fidelity=torch.where(taken, fidelity, old.fidelity),
+            value=torch.where(taken, value, old.value),
+            inertia=_where(taken, INERTIA * s, torch.zeros_like(s)),
+            step_length=torch.where(
+                taken, step_size.after(t, s, gradient - old.gradient), step_size.refused(t, s, bend)
+            ),
             dual=dual,
             evaluations=spent,
-            finished=stop(x, s, t, spent),
+            finished=finished,
         )
         state = state.replaced(active, new)
         yield state.step()
@@ -272,18 +294,20 @@ class _State:
 
     @classmethod
     def first(cls, objective: Objective, x: Tensor, stop: Stop, step_size: BarzilaiBorwein) -> _State:
-        fidelity, gradient = _fidelity_and_gradient(objective, x)
         spent = torch.ones(len(x), dtype=torch.long, device=x.device)
+        finished = spent >= stop.evaluations
+        wanted = torch.full_like(x[:, 0, 0, 0], torch.inf).masked_fill(finished, -torch.inf)
+        fidelity, value, gradient = _evaluated(objective, x, wanted)
         return cls(
             x=x,
             gradient=gradient,
             fidelity=fidelity,
-            value=fidelity + objective.alpha * objective.regularizer.value(x),
+            value=value,
             inertia=torch.zeros_like(x),
-            step_length=torch.full((len(x),), step_size.first, dtype=x.dtype, device=x.device),
+            step_length=step_size.at_first(fidelity, gradient),
             dual=objective.regularizer.cold_dual(x),
             evaluations=spent,
-            finished=spent >= stop.evaluations,
+            finished=finished,
         )
 
     def __getitem__(self, slices: Tensor) -> _State:
@@ -307,12 +331,17 @@ def _axis(name: str) -> int:
     return 1 if name == "dual" else 0
 
 
-def _fidelity_and_gradient(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
+def _evaluated(objective: Objective, x: Tensor, below: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Data term, objective, and the data term's gradient if the objective of any slice is not above its `below`, (N,);
+    else zeros."""
+    with torch.set_grad_enabled(bool((below > -torch.inf).any())):
         variable = x.detach().requires_grad_()
         fidelity = objective.data_fidelity(variable)
-        (gradient,) = torch.autograd.grad(fidelity.sum(), variable)
-    return fidelity.detach(), gradient
+    value = fidelity.detach() + objective.alpha * objective.regularizer.value(x)
+    if not bool((value <= below).any()):
+        return fidelity.detach(), value, torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(fidelity.sum(), variable)
+    return fidelity.detach(), value, gradient
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse import anchored_model, reconstruction
+from LIPCARLib.inverse.alpha import ALPHA
 from LIPCARLib.inverse.anchor import anchor
 from LIPCARLib.inverse.anchored import AnchoredPrior
 from LIPCARLib.inverse.anchored_model import AnchoredModel
@@ -229,6 +230,18 @@ def test_nothing_is_computed_for_air(many: Examination, monkeypatch: pytest.Monk
     found = run(many, model, precision="float32", slices_at_once=1)
     assert len(seen) == 12
     np.testing.assert_allclose(found.highdose[12], exact.highdose[12], atol=1e-5 * many.scale)
+
+
+def test_auto_solves_where_t1_is_told_and_a_network_may_be_wrong(session: Examination, tmp_path: Path) -> None:
+    network = AnchoredPrior((8, 8))
+    torch.nn.init.constant_(network.head.bias, 0.1)
+    model = load_model(save_anchored_model(tmp_path / "mine", "mine", network, {}).parent)
+    untold = run(session, model, dose_fraction=0.2)
+    np.testing.assert_array_equal(untold.highdose, untold.prior)
+    mapped = replace(session, native_time=np.full_like(session.lowdose, 0.9))
+    auto, number = (run(mapped, model, alpha=alpha, dose_fraction=0.2) for alpha in ("auto", ALPHA))
+    np.testing.assert_array_equal(auto.highdose, number.highdose)
+    assert all(values[-1] < 0.8 * values[0] for values in auto.objective)
 
 
 def test_the_physics_is_a_folder_with_a_manifest(signal: AnchoredModel, tmp_path: Path) -> None:

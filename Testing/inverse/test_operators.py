@@ -193,6 +193,25 @@ def check_a_warm_start_leads_to_the_same_image(make: Make) -> None:
     torch.testing.assert_close(again, expected, atol=1e-5, rtol=0)
 
 
+def check_what_an_inexact_prox_misses_is_less_than_was_allowed(make: Make) -> None:
+    x, reference, weight = images(3, seed=1), images(3), 0.3
+    regularizer = make(reference)
+    cold = regularizer.cold_dual(x)
+
+    def minimized(u: Tensor) -> Tensor:
+        return 0.5 * (u - x).square().flatten(1).sum(1) + weight * regularizer.value(u)
+
+    gap = torch.tensor([1e-1, 1e-3, 1e-12]).double()
+    found, dual = regularizer.prox_from(x, weight, cold, 0.0, LONG, gap)
+    missed = minimized(found) - minimized(regularizer.prox(x, weight, 0.0, LONG))
+    assert (missed <= gap + 1e-12).all() and missed[0] > 1e-4, "the first slice stopped early, the others went on"
+    for i in range(3):
+        one = torch.tensor([i])
+        alone, its_dual = regularizer[one].prox_from(x[one], weight, cold[:, one], 0.0, LONG, gap[one])
+        torch.testing.assert_close(alone, found[one], atol=1e-12, rtol=0)
+        torch.testing.assert_close(its_dual, dual[:, one], atol=1e-12, rtol=0)
+
+
 def check_everything_is_finite(make: Make) -> None:
     for shape in (SHAPE, (1, 6), (6, 1), (1, 1)):
         reference = images(2, shape=shape).float()
@@ -216,7 +235,11 @@ def check_arguments_stay_as_they_were(make: Make) -> None:
 
 
 CHECKS = [function for name, function in list(globals().items()) if name.startswith("check_")]
-EXACT = {check_nothing_nearby_beats_the_prox, check_moreaus_identity}
+EXACT = {
+    check_nothing_nearby_beats_the_prox,
+    check_moreaus_identity,
+    check_what_an_inexact_prox_misses_is_less_than_was_allowed,
+}
 """Where the value is compared with the proximal map, which knows no smoothing."""
 
 
@@ -249,6 +272,11 @@ class HuberTV(GenTV):
     def _shrink(self, p: Tensor, weight: Tensor, length: Tensor) -> None:
         p.div_(1 + self.EDGE / (8 * weight))  # the conjugate of weight h is that of TV and EDGE |p|^2 / (2 weight)
         super()._shrink(p, weight, length)
+
+    def _gap(self, p: Tensor, d: Tensor, weight: Tensor) -> Tensor:
+        conjugate = self.EDGE / (2 * weight) * p.square().sum(0)
+        along = (p * torch.stack(regularizers._differences(d))).sum(0)
+        return weight.flatten() * self.value(d + self.reference) + (conjugate - along).flatten(1).sum(1)
 
 
 class WrongTV(GenTV):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -272,6 +273,34 @@ def test_proximal_beats_adam_on_few_evaluations(objective: Objective) -> None:
     assert (ours.objective < adams.objective).all()
 
 
+def test_gradients_are_computed_only_where_a_step_follows() -> None:
+    """Not after the last evaluation, nor where a step is refused: F doubles its slope beyond the start."""
+    seen = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append(len(gradient))
+            return gradient
+
+    def forward_operator(x: Tensor, _: Tensor | None) -> Tensor:
+        return Watched.apply(torch.where(x > 1, 1 + 40 * (x - 1), x))
+
+    start = torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    objective = Objective(forward_operator, 2 * start, GenTV(start), 6e-3)
+    steps = run(proximal(objective, start, Stop(6, 0.0)))
+    taken = sum(bool(b.objective < a.objective) for a, b in pairwise(steps))
+    assert 0 < taken < 5
+    assert len(seen) == 1 + taken - bool(steps[-1].objective < steps[-2].objective)
+    seen.clear()
+    run(proximal(objective, start, Stop(1)))
+    assert not seen
+
+
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_proximal_keeps_to_the_limit(limit: int, objective: Objective) -> None:
     steps = run(proximal(objective, objective.regularizer.reference, Stop(limit, 0.0)))
@@ -343,13 +372,21 @@ def test_off_the_support_nothing_moves() -> None:
 
 
 def test_steps_are_as_long_as_the_curvature_says() -> None:
-    """<s, s> / <s, y>, half or less after a refusal, longer where the curvature is negative, within the bounds."""
-    rule = BarzilaiBorwein(shortest=0.1, longest=50.0, growth=2.0)
-    s = torch.ones(6, 1, 2, 2)
-    bend = torch.tensor([4.0, 4.0, 0.5, -1.0, 100.0, 0.001]).view(-1, 1, 1, 1)
-    accepted = torch.tensor([True, False, False, True, True, True])
-    found = rule(torch.full((6,), 0.4), s, bend * s, accepted)
-    torch.testing.assert_close(found, torch.tensor([0.25, 0.2, 0.2, 0.8, 0.1, 50.0]))
+    """||s|| / ||y||, longer where the curvature is negative, half or less after a refusal, within the bounds."""
+    rule = BarzilaiBorwein(first=0.5, shortest=0.1, longest=50.0, growth=2.0)
+    s, t = torch.ones(5, 1, 2, 2), torch.full((5,), 0.4)
+    curvature = torch.tensor([4.0, 0.5, -1.0, 100.0, 0.001])
+    expected = torch.tensor([0.25, 2.0, 0.8, 0.1, 50.0])
+    torch.testing.assert_close(rule.after(t, s, curvature.view(-1, 1, 1, 1) * s), expected)
+    uneven = torch.tensor([1.0, 3.0]).repeat(2).view(1, 1, 2, 2)
+    torch.testing.assert_close(rule.after(t[:1], s[:1], uneven), torch.tensor([5**-0.5]))
+    refused = torch.tensor([0.2, 0.2, 0.2, 0.1, 0.2])
+    torch.testing.assert_close(rule.refused(t, s, curvature.abs() * 4 * torch.tensor([0.5, 1, -1, 1, 1])), refused)
+    # A residual r of 2 and the gradient 3 r of F(x) = 3 x; a gradient of nothing asks for the longest step.
+    residual = torch.full((2, 1, 2, 2), 2.0)
+    slope = torch.tensor([3.0, 0.0]).view(-1, 1, 1, 1)
+    first = rule.at_first(0.5 * residual.square().flatten(1).sum(1), slope * residual)
+    torch.testing.assert_close(first, torch.tensor([0.1, 50.0]))
 
 
 def test_a_slice_stops_when_it_has_settled_or_spent_its_evaluations() -> None:
