@@ -116,8 +116,7 @@ def _parametric_map(sources: Sequence[Dataset], name: str, volume: npt.NDArray[n
         content_label=name[:16].upper(),
         **_identity(sources, offset),
     )
-    made.SeriesDescription = f"LIPCAR {name}, RESEARCH ONLY"
-    return made
+    return _described(made, sources, name)
 
 
 def _segmentation(
@@ -151,7 +150,13 @@ def _segmentation(
         content_label="FINDINGS",
         **_identity(sources, offset),
     )
-    made.SeriesDescription = "LIPCAR findings, RESEARCH ONLY"
+    return _described(made, sources, "findings")
+
+
+def _described(made: Dataset, sources: Sequence[Dataset], name: str) -> Dataset:
+    made.SeriesDescription = f"LIPCAR {name}, RESEARCH ONLY"
+    if "Laterality" in sources[0]:
+        made.Laterality = sources[0].Laterality
     return made
 
 

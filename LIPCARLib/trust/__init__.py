@@ -10,10 +10,10 @@ from ..lazy import lazily
 if TYPE_CHECKING:
     from .files import evidence_files
     from .findings import KINDS, Finding
-    from .per_voxel import Evidence, evidence
+    from .per_voxel import SURE, Evidence, evidence
 
-_HOME = {"files": ("evidence_files",), "per_voxel": ("Evidence", "evidence"), "findings": ("KINDS", "Finding")}
+_HOME = {"files": ("evidence_files",), "per_voxel": ("SURE", "Evidence", "evidence"), "findings": ("KINDS", "Finding")}
 
-__all__ = ["KINDS", "Evidence", "Finding", "evidence", "evidence_files"]
+__all__ = ["KINDS", "SURE", "Evidence", "Finding", "evidence", "evidence_files"]
 
 __getattr__ = lazily(__name__, _HOME)
