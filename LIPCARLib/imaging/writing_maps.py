@@ -116,7 +116,10 @@ def _parametric_map(sources: Sequence[Dataset], name: str, volume: npt.NDArray[n
         content_label=name[:16].upper(),
         **_identity(sources, offset),
     )
-    return _described(made, sources, name)
+    made.SeriesDescription = f"LIPCAR {name}, RESEARCH ONLY"
+    if "Laterality" in sources[0]:
+        made.Laterality = sources[0].Laterality  # which highdicom leaves out, and a segmentation has none
+    return made
 
 
 def _segmentation(
@@ -150,13 +153,7 @@ def _segmentation(
         content_label="FINDINGS",
         **_identity(sources, offset),
     )
-    return _described(made, sources, "findings")
-
-
-def _described(made: Dataset, sources: Sequence[Dataset], name: str) -> Dataset:
-    made.SeriesDescription = f"LIPCAR {name}, RESEARCH ONLY"
-    if "Laterality" in sources[0]:
-        made.Laterality = sources[0].Laterality
+    made.SeriesDescription = "LIPCAR findings, RESEARCH ONLY"
     return made
 
 
