@@ -105,7 +105,7 @@ def reconstruct(
     began = time.monotonic()
     batches = yield from _solve_all(examination, model, request, place)
     seconds = time.monotonic() - began
-    told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
+    told = _conditions(examination, dose_fraction, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, place)
     if not model.uses_acquisition:
         return finite(assembled(examination, batches, seconds, provenance, tuple(place.notices)), model)
@@ -232,7 +232,8 @@ def _precision(examination: Examination, model: Model, request: _Request, device
     if fast == torch.float32 or not model.has_weights or len(examination.lowdose) < WORTH_A_CHECK:
         return torch.float32
     brightest = int(examination.lowdose.mean((1, 2)).argmax())
-    slices = _slices(examination, model, request, _Place(device, 1, fast), slice(brightest, brightest + 1))
+    one = slice(brightest, brightest + 1)
+    slices = asked_slices(examination, model, request.dose_fraction, device, one, fast)
     return fast if model.agrees(slices) else torch.float32
 
 
@@ -240,8 +241,8 @@ def _solve(
     examination: Examination, model: Model, request: _Request, place: _Place, chosen: slice
 ) -> Generator[float, None, Batch]:
     """Solve some slices; yields after every step which share of the work is done."""
-    session = model.session(_slices(examination, model, request, place, chosen))
-    session = replace(session, around_prior=request.around_prior, iterations=request.evaluations)
+    slices = asked_slices(examination, model, request.dose_fraction, place.device, chosen, place.precision)
+    session = replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
     # A forward pass takes about a third of an evaluation with its gradient.
     begun = 1 / (3 * session.iterations)
     yield begun
@@ -270,8 +271,10 @@ def _solve(
     if difference is None and (request.data_consistency or model.uses_acquisition):
         with torch.no_grad():
             difference = session.forward_operator(found, session.predose) - session.lowdose
-    if difference is not None and model.uses_acquisition:
-        unexplained = consistency.unexplained(difference, session.lowdose, session.sigma, session.floor).tolist()
+    if difference is not None and model.uses_acquisition and session.predose is not None:
+        low, before = session.lowdose, session.predose[:, :1]
+        deviations = consistency.standardized(low + difference, low, before, session.sigma, slices.conditions)
+        unexplained = consistency.unexplained(deviations, low, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
     return Batch(
@@ -285,9 +288,16 @@ def _solve(
     )
 
 
-def _slices(examination: Examination, model: Model, request: _Request, place: _Place, chosen: slice) -> Slices:
-    """The chosen slices in model scale."""
-    scale, device = examination.scale, place.device
+def asked_slices(
+    examination: Examination,
+    model: Model,
+    dose_fraction: float | None,
+    device: torch.device,
+    chosen: slice,
+    precision: torch.dtype = torch.float32,
+) -> Slices:
+    """The chosen slices of an examination as a model is asked about them; arguments as of :func:`reconstruct`."""
+    scale = examination.scale
     predose = aligned = None
     moved = examination.aligned_predose(chosen) if model.uses_predose else None
     if examination.predose is not None and moved is not None:
@@ -298,17 +308,19 @@ def _slices(examination: Examination, model: Model, request: _Request, place: _P
         aligned=aligned,
         sigma=examination.noise / scale,
         floor=examination.noise_floor / scale,
-        conditions=_conditions(examination, request, device, chosen),
-        precision=place.precision,
+        conditions=_conditions(examination, dose_fraction, device, chosen),
+        precision=precision,
     )
 
 
-def _conditions(examination: Examination, request: _Request, device: torch.device, chosen: slice) -> Conditions:
+def _conditions(
+    examination: Examination, dose_fraction: float | None, device: torch.device, chosen: slice
+) -> Conditions:
     native, known = examination.native_time, examination.predose_known
     told = Conditions.of_examination(
         len(examination.lowdose[chosen]),
         examination.acquisition,
-        request.dose_fraction,
+        dose_fraction,
         DOSE_FRACTION,
         None if native is None else _to_device(native[chosen], 1.0, device),
         device,

@@ -61,7 +61,8 @@ def write_subject(folder: Path, rng: np.random.Generator, linear: bool) -> None:
         volumes[role] = np.hypot(volumes[role] + noise[0], noise[1])
     labels = np.stack([label for *_, label in slices])
     for role, volume in volumes.items():
-        sitk.WriteImage(sitk.GetImageFromArray((SCALE * volume).round().astype(np.uint16)), folder / f"{role}.nrrd")
+        stored = (SCALE * volume).round().clip(0).astype(np.uint16)  # blurring undershoots
+        sitk.WriteImage(sitk.GetImageFromArray(stored), folder / f"{role}.nrrd")
     sitk.WriteImage(sitk.GetImageFromArray(labels), folder / "labels.nrrd")
     words = {"dose_fraction": fraction, "noise": sigma, "linear": linear}
     (folder / "parameters.json").write_text(json.dumps(words), encoding="utf-8")
