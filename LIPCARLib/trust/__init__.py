@@ -9,30 +9,39 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .detection import (
-        LesionReading,
+        OVERLAP,
+        READER,
+        Labels,
+        Mask,
+        Spacing,
         connected_regions,
         count_outside,
-        hausdorff95,
         read_enhancement,
         read_lesions,
     )
 
 _HOME = {
     "detection": (
-        "LesionReading",
+        "OVERLAP",
+        "READER",
+        "Labels",
+        "Mask",
+        "Spacing",
         "connected_regions",
         "count_outside",
-        "hausdorff95",
         "read_enhancement",
         "read_lesions",
     ),
 }
 
 __all__ = [
-    "LesionReading",
+    "OVERLAP",
+    "READER",
+    "Labels",
+    "Mask",
+    "Spacing",
     "connected_regions",
     "count_outside",
-    "hausdorff95",
     "read_enhancement",
     "read_lesions",
 ]

@@ -22,6 +22,11 @@ LEAST_CONTRAST = 0.01
 OVERLAP = 0.1
 """The share that must be covered, of a region by lesions and of a lesion by regions (Commowick, Sci Rep 8, 2018)."""
 PERCENTILE = 95.0
+READER = (
+    f"The reader sees an image and the pre-dose image, matched in brightness, and marks what rises by more than "
+    f"{DEVIATIONS:g} standard deviations of the tissue (Bondarenko 2005; Rose 1948)."
+)
+"""What a table says of the reader."""
 NORMAL_DEVIATION = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
@@ -102,10 +107,17 @@ def read_lesions(found: Labels, lesions: Labels, spacing: Spacing) -> list[Lesio
         lesions: of the same shape, the true ones.
         spacing: of the voxels.
     """
-    true_positive = _covered(found, lesions > 0)
-    kept = np.where(true_positive[found], found, 0)
-    boxes = ndimage.find_objects(lesions)
-    return [_read_lesion(kept, lesions, number, spacing) for number, box in enumerate(boxes, start=1) if box]
+    kept = np.where(_covered(found, lesions > 0)[found], found, 0)
+    places = ndimage.find_objects(kept)
+    readings = []
+    for number, place in enumerate(ndimage.find_objects(lesions), start=1):
+        if place is not None:
+            touching = np.setdiff1d(kept[place][lesions[place] == number], [0])
+            box = _hull([place, *(places[region - 1] for region in touching)])
+            lesion, other = lesions[box] == number, np.isin(lesions[box], [0, number], invert=True)
+            # Of a region that runs through several lesions, each has what is not another's.
+            readings.append(_read_lesion(np.isin(kept[box], touching) & ~other, lesion, spacing))
+    return readings
 
 
 def count_outside(found: Labels, mask: Mask) -> int:
@@ -132,13 +144,9 @@ def hausdorff95(one: Mask, other: Mask, spacing: Spacing) -> float:
     return max(float(np.percentile(distances, PERCENTILE)) for distances in ways)
 
 
-def _read_lesion(kept: Labels, lesions: Labels, number: int, spacing: Spacing) -> LesionReading:
-    lesion = lesions == number
-    touching = np.unique(kept[lesion])
-    # Of a region that runs through several lesions, each has what is not another's.
-    regions = np.isin(kept, touching[touching > 0]) & (lesion | (lesions == 0))
+def _read_lesion(regions: Mask, lesion: Mask, spacing: Spacing) -> LesionReading:
     voxel, common = float(np.prod(spacing)), int((regions & lesion).sum())
-    found = bool(common >= OVERLAP * lesion.sum())
+    found = common >= OVERLAP * int(lesion.sum())
     areas = [int(ndimage.binary_fill_holes(plane).sum()) for plane in lesion if plane.any()]
     return LesionReading(
         diameter=float(_circle_diameter(np.array(max(areas)), spacing)),
@@ -148,6 +156,12 @@ def _read_lesion(kept: Labels, lesions: Labels, number: int, spacing: Spacing) -
         dice=2 * common / int(regions.sum() + lesion.sum()) if found else 0.0,
         hausdorff95=hausdorff95(regions, lesion, spacing) if found else None,
     )
+
+
+def _hull(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box around boxes."""
+    sides = zip(*boxes, strict=True)
+    return tuple(slice(min(one.start for one in side), max(one.stop for one in side)) for side in sides)
 
 
 def _covered(found: Labels, mask: Mask) -> Mask:

@@ -11,7 +11,8 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.segmentation import find_boundaries
 
-from LIPCARLib.trust import connected_regions, count_outside, hausdorff95, read_enhancement, read_lesions
+from LIPCARLib.trust import connected_regions, count_outside, read_enhancement, read_lesions
+from LIPCARLib.trust.detection import hausdorff95
 
 SPACING = (2.0, 0.5, 0.75)
 SHAPE = (4, 64, 64)
