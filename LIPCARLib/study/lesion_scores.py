@@ -67,7 +67,7 @@ class ReadingScore:
 
     Attributes:
         false_positives: regions that the reader marks outside lesions, vessels among them.
-        invented: those of them that the reader does not mark in the true full dose either.
+        absent_in_truth: those of them that the reader does not mark in the true full dose either.
         false_enhancement: in a subject without lesion, the 99.9th percentile over the brain of what the method shows
             above the reference, averaged over 3 x 3 pixels, in model scale.
     """
@@ -75,12 +75,12 @@ class ReadingScore:
     subject: str
     method: str
     false_positives: int | None
-    invented: int | None
+    absent_in_truth: int | None
     false_enhancement: float | None
 
     def measures(self) -> dict[str, float | None]:
         """What is averaged over subjects, by name."""
-        names = ("false_positives", "invented", "false_enhancement")
+        names = ("false_positives", "absent_in_truth", "false_enhancement")
         return {name: getattr(self, name) for name in names}
 
 
@@ -103,9 +103,9 @@ def score_lesions(subject: Subject, images: Mapping[str, np.ndarray]) -> tuple[l
         marked = _read(subject, image)
         scores += _lesion_scores((name, method), image, marked, lesions, brain, spacing)
         outside = None if marked is None else count_outside(marked, tumor)
-        invented = None if marked is None or truth is None else count_outside(marked, tumor | (truth > 0))
+        absent = None if marked is None or truth is None else count_outside(marked, tumor | (truth > 0))
         excess = None if tumor.any() or not brain.any() else _false_enhancement(subject, image, brain)
-        readings.append(ReadingScore(name, method, outside, invented, excess))
+        readings.append(ReadingScore(name, method, outside, absent, excess))
     return scores, readings
 
 

@@ -50,7 +50,7 @@ def test_a_lesion_is_measured_against_the_brain(subject: Subject) -> None:
     assert reading == ReadingScore("s", "x", 0, 0, None)
 
 
-def test_what_is_shown_elsewhere_is_false_and_what_the_full_dose_lacks_invented(subject: Subject) -> None:
+def test_what_is_shown_elsewhere_is_false_and_told_from_what_the_full_dose_shows(subject: Subject) -> None:
     truth = subject.clean_highdose.copy()
     truth[0, 33:36, 30:34] += 100  # a vessel
     known = dataclasses.replace(subject, clean_highdose=truth)
@@ -119,7 +119,7 @@ def test_what_is_found_adds_up_by_size_and_beside_the_full_dose() -> None:
             "dice": 0.25,
             "volume_error": 0.75,
             "false_positives": 1.0,
-            "invented": 0.0,
+            "absent_in_truth": 0.0,
         }
     )
     assert "sensitivity_gain" not in compare_lesions(lesions, readings)["high-dose"]
