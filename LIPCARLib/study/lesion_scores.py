@@ -10,7 +10,17 @@ from scipy.ndimage import binary_fill_holes, uniform_filter
 
 from ..learning import Subject
 from ..simulation import BRAIN_TISSUES, Tissue
-from ..trust import Labels, Mask, Spacing, connected_regions, count_outside, read_enhancement, read_lesions
+from ..trust import (
+    Labels,
+    Mask,
+    Spacing,
+    connected_regions,
+    count_invented,
+    count_outside,
+    enhancement,
+    read_enhancement,
+    read_lesions,
+)
 from .slice_scores import HIGHDOSE
 
 SMALL = 5.0
@@ -67,7 +77,7 @@ class ReadingScore:
 
     Attributes:
         false_positives: regions that the reader marks outside lesions, vessels among them.
-        absent_in_truth: those of them that the reader does not mark in the true full dose either.
+        invented: regions that the reader marks where the true full dose rises by less than half of what is shown.
         false_enhancement: in a subject without lesion, the 99.9th percentile over the brain of what the method shows
             above the reference, averaged over 3 x 3 pixels, in model scale.
     """
@@ -75,12 +85,12 @@ class ReadingScore:
     subject: str
     method: str
     false_positives: int | None
-    absent_in_truth: int | None
+    invented: int | None
     false_enhancement: float | None
 
     def measures(self) -> dict[str, float | None]:
         """What is averaged over subjects, by name."""
-        names = ("false_positives", "absent_in_truth", "false_enhancement")
+        names = ("false_positives", "invented", "false_enhancement")
         return {name: getattr(self, name) for name in names}
 
 
@@ -96,16 +106,14 @@ def score_lesions(subject: Subject, images: Mapping[str, np.ndarray]) -> tuple[l
     spacing, name = subject.examination.spacing, subject.name
     brain, tumor = np.isin(subject.labels, BRAIN_TISSUES), np.equal(subject.labels, Tissue.TUMOR)
     lesions = np.where(tumor, connected_regions(np.isin(subject.labels, _LESION), spacing), 0)
-    truth = _read(subject, subject.truth)
     scores: list[LesionScore] = []
     readings: list[ReadingScore] = []
     for method, image in {**images, HIGHDOSE: subject.highdose}.items():
         marked = _read(subject, image)
         scores += _lesion_scores((name, method), image, marked, lesions, brain, spacing)
         outside = None if marked is None else count_outside(marked, tumor)
-        absent = None if marked is None or truth is None else count_outside(marked, tumor | (truth > 0))
         excess = None if tumor.any() or not brain.any() else _false_enhancement(subject, image, brain)
-        readings.append(ReadingScore(name, method, outside, absent, excess))
+        readings.append(ReadingScore(name, method, outside, _invented(subject, image, marked), excess))
     return scores, readings
 
 
@@ -150,6 +158,15 @@ def _read(subject: Subject, image: np.ndarray) -> Labels | None:
     if subject.labels is None or e.predose is None:
         return None
     return read_enhancement(image, e.predose, reading_region(subject.labels), e.spacing)
+
+
+def _invented(subject: Subject, image: np.ndarray, marked: Labels | None) -> int | None:
+    """How many of the regions marked in an image the true full dose does not support."""
+    predose = subject.examination.predose
+    if subject.labels is None or predose is None or marked is None:
+        return None
+    region = reading_region(subject.labels)
+    return count_invented(marked, *(enhancement(x, predose, region) for x in (image, subject.truth)))
 
 
 def _contrast(lesion: np.ndarray, brain: np.ndarray) -> tuple[float | None, float | None]:

@@ -24,7 +24,7 @@ FOUND_TITLES = {
     "sensitivity_large": f"found, >= {SMALL:g} mm",
     "sensitivity_gain": f"found minus {HIGHDOSE}",
     "false_positives": "false positives a subject",
-    "absent_in_truth": "not in the true full dose",
+    "invented": "invented a subject",
 }
 SHOWN_TITLES = {
     "dice": "Dice",
@@ -38,7 +38,8 @@ _LESION_FORMATS = {"sensitivity_gain": (2, "+"), "false_enhancement": (3, "")}
 """Digits and sign of the measures that have not two digits and no sign."""
 LESION_NOTE = (
     f"{READER} A lesion is found where the regions marked cover {OVERLAP:.0%} of it; a region of which less lies in "
-    "lesions is a false positive (vessels too). Size: "
+    "lesions is a false positive (vessels too), and invented "
+    "where the true full dose rises by less than half as much. Size: "
     "diameter of a circle as large as the largest section."
 )
 """What a reader of the tables must know."""

@@ -18,9 +18,11 @@ DEVIATIONS = 5.0
 LEAST_VOXELS = 3
 """A smaller region is nobody's finding."""
 LEAST_CONTRAST = 0.01
-"""Of the tissue's level: no eye sees less, however quiet an image is."""
+"""Of tissue's brightness: no eye sees less, however quiet an image is."""
 OVERLAP = 0.1
 """The share that must be covered, of a region by lesions and of a lesion by regions (Commowick, Sci Rep 8, 2018)."""
+SUPPORTED = 0.5
+"""Share of what is shown that must be true, lest a region is invented."""
 PERCENTILE = 95.0
 READER = (
     f"The reader sees an image and the pre-dose image, matched in brightness, and marks what rises by more than "
@@ -67,20 +69,30 @@ def read_enhancement(image: np.ndarray, predose: np.ndarray, region: Mask, spaci
     marked.
 
     Args:
-        image, predose: (S, H, W), in any units.
-        region: where it reads, (S, H, W), whatever the image: mostly healthy tissue.
+        image, predose, region: as of :func:`enhancement`.
         spacing: of the voxels.
     """
-    nothing = np.zeros(image.shape, np.intp)
-    before = float(np.median(predose[region])) if region.any() else 0.0
-    if not before > 0:
-        return nothing
-    level = float(np.median(image[region]))
-    rise = image - np.float64(level / before) * predose
-    middle = float(np.median(rise[region]))
-    deviation = NORMAL_DEVIATION * float(np.median(np.abs(rise[region] - middle)))
-    marked = connected_regions(region & (rise > middle + max(DEVIATIONS * deviation, LEAST_CONTRAST * level)), spacing)
+    rise = enhancement(image, predose, region)
+    deviation = NORMAL_DEVIATION * float(np.median(np.abs(rise[region]))) if region.any() else 0.0
+    marked = connected_regions(region & (rise > max(DEVIATIONS * deviation, LEAST_CONTRAST)), spacing)
     return _renumbered(marked, np.bincount(marked.ravel()) >= LEAST_VOXELS)
+
+
+def enhancement(image: np.ndarray, predose: np.ndarray, region: Mask) -> npt.NDArray[np.float64]:
+    """What an image shows above the pre-dose image, matched in brightness, and above healthy tissue.
+
+    Args:
+        image, predose: (S, H, W), in any units.
+        region: where the reader reads, (S, H, W), whatever the image: mostly healthy tissue.
+
+    Returns:
+        (S, H, W), in shares of the image's median; 0 everywhere where a median is not positive.
+    """
+    before, after = (float(np.median(values[region])) if region.any() else 0.0 for values in (predose, image))
+    if not (before > 0 and after > 0):
+        return np.zeros(image.shape)
+    rise: npt.NDArray[np.float64] = image / np.float64(after) - predose / np.float64(before)
+    return rise - np.median(rise[region])
 
 
 def connected_regions(mask: Mask, spacing: Spacing) -> Labels:
@@ -128,6 +140,18 @@ def count_outside(found: Labels, mask: Mask) -> int:
         mask: of the same shape.
     """
     return int((~_covered(found, mask)[1:]).sum())
+
+
+def count_invented(found: Labels, shown: np.ndarray, true: np.ndarray) -> int:
+    """How many regions an image shows where the truth rises, on average over the region, by less than SUPPORTED of it.
+
+    Args:
+        found: of :func:`read_enhancement`, in the image.
+        shown, true: of :func:`enhancement`, of the image and of the truth.
+    """
+    numbers = np.arange(1, int(found.max()) + 1)
+    risen, there = (np.asarray(ndimage.mean(rise, found, numbers)) for rise in (shown, true))
+    return int((there < SUPPORTED * risen).sum())
 
 
 def hausdorff95(one: Mask, other: Mask, spacing: Spacing) -> float:

@@ -4,8 +4,8 @@ Real images before and after a full dose are taken as free of noise; the low dos
 spoiled gradient echo, or a law linear in the dose, with a T10 that follows brightness and that no model is told. Models
 that use the acquisition are told it, and the dose fraction. Then come Rician noise where there is an image, and a
 pre-dose image that lies 0.3 pixels off. Errors are against the full dose without noise, in units of its bright end,
-averaged over examinations. No one has marked lesions: "found" and "false" are the regions of the blinded reader of
-`lipcar evaluate`, against those that it marks in the full dose without noise.
+averaged over examinations. No one has marked lesions: "found" and "false positives" are the regions of the
+blinded reader of `lipcar evaluate`, against those that it marks in the full dose without noise.
 
     python Testing/benchmarks/real_heads.py FOLDER [FOLDER ...] [--model NAME ...] [--alpha 0.006 ...]
 
@@ -31,7 +31,7 @@ from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse import Conditions, complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve
-from LIPCARLib.trust import Mask, Spacing, count_outside, read_enhancement, read_lesions
+from LIPCARLib.trust import Mask, Spacing, count_invented, count_outside, enhancement, read_enhancement, read_lesions
 
 LAWS = {
     "spin echo": Acquisition(PulseSequence.SPIN_ECHO, repetition_time=0.5),
@@ -53,7 +53,8 @@ SMALL = 5.0
 """Diameter in mm of what is found."""
 FOUND = (f"found < {SMALL:g} mm", f"found >= {SMALL:g} mm")
 ERRORS = ("body", "enhancing", "bias", "SSIM")
-MEASURES = (*ERRORS, *FOUND, "false positives")
+FALSE = ("false positives", "invented")
+MEASURES = (*ERRORS, *FOUND, *FALSE)
 Scores = dict[str, list[float]]
 
 
@@ -220,7 +221,10 @@ def record_reading(scores: Scores, case: Case, image: np.ndarray) -> None:
     truth, marked = (read_enhancement(volume, predose, case.body, case.spacing) for volume in (case.truth, image))
     for reading in read_lesions(marked, truth, case.spacing):
         scores.setdefault(FOUND[reading.diameter >= SMALL], []).append(float(reading.found))
-    scores.setdefault(MEASURES[-1], []).append(float(count_outside(marked, truth > 0)))
+    shown, true = (enhancement(volume, predose, case.body) for volume in (image, case.truth))
+    counts = count_outside(marked, truth > 0), count_invented(marked, shown, true)
+    for measure, count in zip(FALSE, counts, strict=True):
+        scores.setdefault(measure, []).append(float(count))
 
 
 def table(scores: dict[str, dict[str, Scores]]) -> str:

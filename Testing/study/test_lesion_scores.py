@@ -119,7 +119,7 @@ def test_what_is_found_adds_up_by_size_and_beside_the_full_dose() -> None:
             "dice": 0.25,
             "volume_error": 0.75,
             "false_positives": 1.0,
-            "absent_in_truth": 0.0,
+            "invented": 0.0,
         }
     )
     assert "sensitivity_gain" not in compare_lesions(lesions, readings)["high-dose"]
