@@ -19,6 +19,8 @@ INTERVALS = (
 )
 BETTER = {"ssim": 1, "psnr": 1, "rmse": -1}
 """The sign of a better score."""
+SHARES = {"sensitivity": 0.0, "sensitivity_small": 0.0, "sensitivity_large": 0.0, "sensitivity_gain": -1.0}
+"""Measures of lesions that are shares, or differences of such, with the least that they can be."""
 
 BySlice = dict[tuple[str, int], float]
 """A number for each (subject, slice)."""
@@ -109,9 +111,27 @@ def compare_lesions(
         if method != HIGHDOSE and (gain := {key: found[key] - full[key] for key in found if key in full}):
             own["sensitivity_gain"] = gain
     return {
-        method: {measure: mean_by_subject(found, seed) for measure, found in own.items()}
+        method: {
+            measure: share_by_subject(found, SHARES[measure], seed)
+            if measure in SHARES
+            else mean_by_subject(found, seed)
+            for measure, found in own.items()
+        }
         for method, own in values.items()
     }
+
+
+def share_by_subject(values: Mapping[tuple[str, int], float], least: float, seed: int = 0) -> Estimate:
+    """As :func:`mean_by_subject`, of values from LEAST to 1.
+
+    Where all subjects agree there is nothing to draw from, and yet the next one may differ: the interval then reaches
+    as far as that of Clopper and Pearson for none of so many.
+    """
+    found = mean_by_subject(values, seed)
+    if found.low is None or found.low != found.high:
+        return found
+    reach = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len({subject for subject, _ in values}))
+    return Estimate(found.mean, max(found.mean - reach, least), min(found.mean + reach, 1.0))
 
 
 def mean_by_subject(values: Mapping[tuple[str, int], float], seed: int = 0) -> Estimate:

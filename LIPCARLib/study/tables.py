@@ -28,7 +28,7 @@ FOUND_TITLES = {
 }
 SHOWN_TITLES = {
     "dice": "Dice",
-    "hausdorff95": "Hausdorff 95 % (mm)",
+    "hausdorff95": "Hausdorff 95 % of those found (mm)",
     "volume_error": "volume error",
     "contrast_to_noise": "contrast to noise",
     "lesion_to_brain": "lesion to brain",
