@@ -30,7 +30,8 @@ def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) ->
         table = Table(*about.columns, title=about.title, caption=about.note, title_justify="left", box=None)
         table.caption_justify = "left"
         for line in about.rows:
-            table.add_row(*(cell.text for cell in line))
+            cells = zip(line, about.columns, strict=True)
+            table.add_row(*(f"{c.text} {c.interval}".strip() if " minus " in name else c.text for c, name in cells))
         yield table
     scores = [row for result in results for row in result.scores]
     for region in REGIONS:
