@@ -8,12 +8,66 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from .detection import (
+        OVERLAP,
+        READER,
+        Labels,
+        Mask,
+        Spacing,
+        connected_regions,
+        count_invented,
+        count_outside,
+        enhancement,
+        hausdorff95,
+        read_enhancement,
+        read_lesions,
+    )
     from .files import evidence_files
-    from .findings import KINDS, Finding
+    from .findings import Finding
     from .per_voxel import SURE, Evidence, evidence
 
-_HOME = {"files": ("evidence_files",), "per_voxel": ("SURE", "Evidence", "evidence"), "findings": ("KINDS", "Finding")}
+_HOME = {
+    "detection": (
+        "OVERLAP",
+        "READER",
+        "Labels",
+        "Mask",
+        "Spacing",
+        "connected_regions",
+        "count_invented",
+        "count_outside",
+        "enhancement",
+        "hausdorff95",
+        "read_enhancement",
+        "read_lesions",
+    ),
+    "files": ("evidence_files",),
+    "findings": ("Finding",),
+    "per_voxel": (
+        "SURE",
+        "Evidence",
+        "evidence",
+    ),
+}
 
-__all__ = ["KINDS", "SURE", "Evidence", "Finding", "evidence", "evidence_files"]
+__all__ = [
+    "OVERLAP",
+    "READER",
+    "SURE",
+    "Evidence",
+    "Finding",
+    "Labels",
+    "Mask",
+    "Spacing",
+    "connected_regions",
+    "count_invented",
+    "count_outside",
+    "enhancement",
+    "evidence",
+    "evidence_files",
+    "hausdorff95",
+    "read_enhancement",
+    "read_lesions",
+]
 
 __getattr__ = lazily(__name__, _HOME)
