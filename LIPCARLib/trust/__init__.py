@@ -1,3 +1,40 @@
-"""What was measured, what was guessed, and what the method cannot see: evidence, verdicts, controls."""
+"""What was measured, what was guessed, and what the method cannot see: evidence, verdicts, controls.
 
-__all__: list[str] = []
+Names are loaded at their first use: most need torch; a panel opens before torch is there.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
+
+if TYPE_CHECKING:
+    from .detection import (
+        LesionReading,
+        connected_regions,
+        count_outside,
+        hausdorff95,
+        read_enhancement,
+        read_lesions,
+    )
+
+_HOME = {
+    "detection": (
+        "LesionReading",
+        "connected_regions",
+        "count_outside",
+        "hausdorff95",
+        "read_enhancement",
+        "read_lesions",
+    ),
+}
+
+__all__ = [
+    "LesionReading",
+    "connected_regions",
+    "count_outside",
+    "hausdorff95",
+    "read_enhancement",
+    "read_lesions",
+]
+
+__getattr__ = lazily(__name__, _HOME)
