@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import binary_erosion, gaussian_filter, shift
+from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter, shift
 from torch import Tensor
 
 from ..physics import Acquisition, PulseSequence, headroom, highdose_of, lowdose_of
@@ -191,12 +191,12 @@ def place_lesions(scene: Scene, kinds: Sequence[Kind], rng: np.random.Generator)
             center = inside[rng.integers(len(inside))] + rng.uniform(-0.5, 0.5, 2)
             cover = _cover(kind, center, rng.uniform(0, np.pi), scene)
             total = float(cover.sum())
-            wide = _grown(cover > 0)
-            if total == 0 or (taken[index] & wide).any() or float(cover[scene.region[index]].sum()) < WITHIN * total:
+            near = taken[index] & (cover > 0)
+            if total == 0 or near.any() or float(cover[scene.region[index]].sum()) < WITHIN * total:
                 continue
             placed.append(Lesion(kind, index, cover))
-            taken[index] |= wide
-            free[index] &= ~wide
+            taken[index] |= maximum_filter(cover > 0, 2 * GAP + 1)
+            free[index] &= ~taken[index]
             break
     return placed
 
@@ -205,23 +205,24 @@ def _size(kind: Kind) -> float:
     return kind.size
 
 
-def _grown(mask: Mask) -> Mask:
-    grown: Mask = gaussian_filter(mask.astype(np.float32), GAP, truncate=1) > 0
-    return grown
-
-
 def _cover(kind: Kind, center: np.ndarray, angle: float, scene: Scene) -> Volume:
     """Share of each pixel of a slice that an ellipse covers."""
-    height, width = scene.region.shape[1:]
     stretch = THINNESS**0.5 if kind.thin else 1.0
+    cover: Volume = np.zeros(scene.region.shape[1:], np.float32)
+    reach = np.ceil(0.5 * kind.size * stretch / np.array(scene.spacing[1:])).astype(int) + 1
+    first = np.maximum(np.rint(center).astype(int) - reach, 0)
+    window = cover[first[0] : first[0] + 2 * reach[0] + 1, first[1] : first[1] + 2 * reach[1] + 1]
     offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
-    rows = (np.arange(height)[:, None] + offsets).ravel()[:, None] - center[0]
-    columns = (np.arange(width)[:, None] + offsets).ravel()[None, :] - center[1]
-    y, x = rows * scene.spacing[1], columns * scene.spacing[2]
+    places = [
+        (np.arange(count)[:, None] + offsets).ravel() + start - middle
+        for count, start, middle in zip(window.shape, first, center, strict=True)
+    ]
+    y, x = places[0][:, None] * scene.spacing[1], places[1][None, :] * scene.spacing[2]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     inside = np.hypot(u / stretch, v * stretch) < kind.size / 2
-    share: Volume = inside.reshape(height, SUBPIXELS, width, SUBPIXELS).mean((1, 3)).astype(np.float32)
-    return share
+    height, width = window.shape
+    window[...] = inside.reshape(height, SUBPIXELS, width, SUBPIXELS).mean((1, 3))
+    return cover
 
 
 def with_lesions(scene: Scene, lesions: Sequence[Lesion]) -> Scene:
@@ -231,14 +232,15 @@ def with_lesions(scene: Scene, lesions: Sequence[Lesion]) -> Scene:
     """
     lowdose, highdose = scene.lowdose.copy(), scene.highdose.copy()
     for lesion in lesions:
-        at = lesion.slice
-        before, target = scene.predose[at], scene.lowdose[at] + np.float32(lesion.kind.contrast * scene.noise)
-        x_p, x_l, times = (torch.from_numpy(image) for image in (before, target, scene.native_time[at]))
+        at = (lesion.slice, *np.nonzero(lesion.cover))
+        target = scene.lowdose[at] + np.float32(lesion.kind.contrast * scene.noise)
+        x_p, x_l, times = (torch.from_numpy(image) for image in (scene.predose[at], target, scene.native_time[at]))
         full = headroom(x_p, scene.acquisition, times, x_l, scene.dose_fraction)
         x_h = highdose_of(x_l, x_p, full, scene.dose_fraction, scene.acquisition)
         low = lowdose_of(x_h, x_p, full, scene.dose_fraction, scene.acquisition)
-        lowdose[at] += lesion.cover * (_array(low) - lowdose[at])
-        highdose[at] += lesion.cover * (_array(x_h) - highdose[at])
+        share = lesion.cover[at[1:]]
+        lowdose[at] += share * (_array(low) - lowdose[at])
+        highdose[at] += share * (_array(x_h) - highdose[at])
     return replace(scene, lowdose=lowdose, highdose=highdose)
 
 

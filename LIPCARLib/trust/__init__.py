@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from .controls import Control, Outcome, all_kinds, method_of, read_scene, weigh
     from .detection import (
         LesionReading,
         connected_regions,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "controls": ("Control", "Outcome", "all_kinds", "method_of", "read_scene", "weigh"),
     "detection": (
         "LesionReading",
         "connected_regions",
@@ -29,12 +31,18 @@ _HOME = {
 }
 
 __all__ = [
+    "Control",
     "LesionReading",
+    "Outcome",
+    "all_kinds",
     "connected_regions",
     "count_outside",
     "hausdorff95",
+    "method_of",
     "read_enhancement",
     "read_lesions",
+    "read_scene",
+    "weigh",
 ]
 
 __getattr__ = lazily(__name__, _HOME)
