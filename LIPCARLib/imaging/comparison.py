@@ -92,7 +92,7 @@ def note_kinship(
     else:
         words += ": the pre-dose image shows something else and was left out"
     advice = "Check that it is of this patient, and register it if the patient was moved."
-    notices.append(Doubt(f"{words}. {advice}"))
+    notices.append(Doubt(f"{words}. {advice}", severe=found < KINSHIP))
     return found
 
 

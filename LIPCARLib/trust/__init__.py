@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         read_enhancement,
         read_lesions,
     )
+    from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
     "controls": ("Control", "Outcome", "all_kinds", "method_of", "read_scene", "weigh"),
@@ -28,16 +29,22 @@ _HOME = {
         "read_enhancement",
         "read_lesions",
     ),
+    "verdict": ("GREEN", "LOOK", "STOP", "Verdict", "judge"),
 }
 
 __all__ = [
+    "GREEN",
+    "LOOK",
+    "STOP",
     "Control",
     "LesionReading",
     "Outcome",
+    "Verdict",
     "all_kinds",
     "connected_regions",
     "count_outside",
     "hausdorff95",
+    "judge",
     "method_of",
     "read_enhancement",
     "read_lesions",
