@@ -77,7 +77,7 @@ def judge(examination: Examination, result: Result, evidence: Evidence | None = 
     """
     doubts = [*_doubts(examination, result), *_measured(examination, result)]
     if evidence is not None:
-        doubts += _unsupported(examination, evidence)
+        doubts += map(Doubt, evidence.words())
     doubts.sort(key=_severe, reverse=True)
     level = GREEN if not doubts else STOP if doubts[0].severe else LOOK
     return Verdict(level, tuple(str(doubt) for doubt in doubts))
@@ -160,17 +160,3 @@ def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[D
     if value > limits[0]:
         yield Doubt(words, severe=value > limits[1])
 
-
-def _unsupported(examination: Examination, evidence: Evidence) -> Iterator[Doubt]:
-    """What the result shows and x_L - x_P does not, or the other way round."""
-    for kind, words in (
-        ("unsupported", "enhancement that the measured images do not support"),
-        ("suppressed", "no enhancement where the measured images have some"),
-    ):
-        found = [finding for finding in evidence.table if finding.kind == kind]
-        if found:
-            where = examination.first_slice + found[0].slice + 1
-            yield Doubt(
-                f"The result shows {words} in {len(found)} places, the largest of {found[0].volume_mm3:.3g} mm3 in "
-                f"slice {where}; none is expected."
-            )
