@@ -26,10 +26,10 @@ GREEN, LOOK, STOP = "green", "look here", "do not use"
 NOISE = (0.10, 0.16)
 """Standard deviation over the brightness of tissue: the error is 1.5 and 3 times the usual one."""
 DARKENED = (0.01, 0.05)
-"""Share of the tissue that got darker, which no agent does: motion, another gain. 0.004 at most where nothing is amiss."""
-LEAST_RISE = (0.04, 0.08)
+"""Share of the tissue that got darker, which no agent does; 0.004 at most where nothing is amiss."""
+LEAST_RISE = (0.03, 0.06)
 """By how much nine tenths of the tissue brightened, as a share: an agent leaves most of a body nearly as it is."""
-SHARPNESS = (0.88, 0.75)
+SHARPNESS = (0.90, 0.80)
 """Of the low-dose over the pre-dose image."""
 BRIGHTENED = 0.0005
 """Share of the tissue that brightened; below, no agent is seen."""
@@ -159,4 +159,3 @@ def _sharpness(image: np.ndarray, tissue: Mask) -> float:
 def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[Doubt]:
     if value > limits[0]:
         yield Doubt(words, severe=value > limits[1])
-
