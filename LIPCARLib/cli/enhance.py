@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from .. import trust
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from ..imaging import (
     AXES,
@@ -31,8 +32,8 @@ from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete, defa
 from ..resources import RESOURCES
 from ..storage import check_folder, check_fresh, check_place
 from ..study import build_report, comparison_figure, most_enhancing_slices
-from ..trust import Evidence, evidence_files
-from .console import out, print_notice, print_written, progress_bar, time_left
+from ..trust import STOP, Evidence, evidence_files, judge
+from .console import out, print_notice, print_verdict, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
 from .tables import metrics_table
 
@@ -121,6 +122,7 @@ def enhance(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write even a result that should not be used.")] = False,
 ) -> None:
     """Simulate the high-dose image of one examination."""
     outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, evidence=evidence)
@@ -141,7 +143,7 @@ def enhance(
     if not chosen.uses_acquisition and (acquisition is not None or t1_map is not None):
         print_notice(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
     options = {"alpha": weight, "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    _enhance(examination, chosen, {**options, "device": device}, outputs)
+    _enhance(examination, chosen, {**options, "device": device}, outputs, force)
 
 
 def demo(
@@ -171,19 +173,24 @@ def _axis(letter: str | None) -> int | None:
     return AXES.index(letter)
 
 
-def _enhance(examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs) -> None:
-    for notice in examination.notices:
-        print_notice(notice)
+def _enhance(
+    examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs, force: bool = False
+) -> None:
+    _print_notices(examination.notices)
     if examination.predose is not None and not model.uses_predose:
         print_notice(f"the model '{model.name}' does not use the pre-dose image.")
     result = _followed("Reconstructing", reconstruct(examination, model, **options))
-    for notice in result.notices:
-        print_notice(notice)
+    _print_notices(result.notices)
     found = None
     if outputs.evidence is not None:
         found = _followed("Judging", trust.evidence(examination, model, result, **_told(options)))
-        for notice in (*found.notices, *found.words()):
-            print_notice(notice)
+        _print_notices(found.notices)
+    verdict = judge(examination, result, found)
+    if verdict.level == STOP and not force:
+        raise LIPCARError(
+            f"Do not use this result: {' '.join(verdict.reasons)} Nothing was written; --force writes it all the same."
+        )
+    result = replace(result, provenance=result.provenance | verdict.provenance())
     report = build_report(examination, result, found)
     written = _write(examination, result, found, report, outputs)
     out.print(
@@ -194,7 +201,15 @@ def _enhance(examination: Examination, model: Model, options: dict[str, Any], ou
     if "metrics" in report:
         out.print(metrics_table(report["metrics"]))
     print_written(written)
+    print_verdict(verdict.level, verdict.reasons)
     out.print("Simulated image, research only: not for diagnosis.", style="dim")
+
+
+def _print_notices(notices: Sequence[str]) -> None:
+    """What does not bear on the verdict, which names the rest as its reasons."""
+    for notice in notices:
+        if not isinstance(notice, Doubt):
+            print_notice(notice)
 
 
 def _told(options: dict[str, Any]) -> dict[str, Any]:

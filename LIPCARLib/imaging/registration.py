@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
+from ..doubt import Doubt
 from .comparison import kinship
 from .deformation import deformed, find_deformation
 from .grid import AXES, Grid, plane_axes
@@ -133,11 +134,9 @@ def register(
     spacing = np.linalg.norm(slice_frame(grid, slice_axis)[1], axis=0)[1:, None, None]
     distance = np.linalg.norm(field * spacing, axis=1)[foreground(lowdose)]
     typical, most = np.sqrt(np.square(distance).mean()), np.percentile(distance, 99)
-    notices.append(
-        f"Tissue lay elsewhere in the pre-dose image, by {typical:.1f} mm as a rule and {most:.1f} at most, as after "
-        "breathing or in another position. It was moved back within its slices for the computation; mistrust edges "
-        "that brighten."
-    )
+    words = f"by {typical:.1f} mm as a rule and {most:.1f} at most, as after breathing or in another position"
+    advice = "It was moved back within its slices for the computation; mistrust edges that brighten."
+    notices.append(Doubt(f"Tissue lay elsewhere in the pre-dose image, {words}. {advice}"))
     return placed._replace(predose=bent, known=known, rest=(0.0, 0.0), deformed=float(typical))
 
 
@@ -181,10 +180,8 @@ def _moved_as_one(
     if motion.distance <= DISTANCE_LIMIT and motion.angle <= ANGLE_LIMIT:
         notices.append(f"{_LAY_BESIDE} It was moved by {words} for the computation.")
         return undone
-    notices.append(
-        f"{_LAY_BESIDE} It would have to be moved by {words}; more than {DISTANCE_LIMIT:g} mm or "
-        f"{ANGLE_LIMIT:g} degrees is not undone here. Register it first."
-    )
+    limit = f"more than {DISTANCE_LIMIT:g} mm or {ANGLE_LIMIT:g} degrees is not undone here"
+    notices.append(Doubt(f"{_LAY_BESIDE} It would have to be moved by {words}; {limit}. Register it first."))
     return there
 
 
@@ -228,9 +225,9 @@ def note_missing(share: float, notices: list[str]) -> None:
     """Say how much of the tissue, 0..1, the pre-dose image has no data of, and what follows."""
     words = f"The pre-dose image has no data in {share:.1%} of the tissue that the low-dose image shows"
     if share > MOST_MISSING:
-        notices.append(f"{words}; it was left out. Choose images of the same field of view.")
+        notices.append(Doubt(f"{words}; it was left out. Choose images of the same field of view.", severe=True))
     else:
-        notices.append(f"{words}. The result is the low-dose image there: nothing tells what the agent does.")
+        notices.append(Doubt(f"{words}. The result is the low-dose image there: nothing tells what the agent does."))
 
 
 def _shifted(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from .controls import Outcome, all_kinds, method_of, read_scene, weigh
     from .detection import (
         OVERLAP,
         READER,
@@ -18,15 +19,22 @@ if TYPE_CHECKING:
         count_invented,
         count_outside,
         enhancement,
-        hausdorff95,
         read_enhancement,
         read_lesions,
     )
     from .files import evidence_files
     from .findings import Finding
     from .per_voxel import SURE, Evidence, evidence
+    from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
+    "controls": (
+        "Outcome",
+        "all_kinds",
+        "method_of",
+        "read_scene",
+        "weigh",
+    ),
     "detection": (
         "OVERLAP",
         "READER",
@@ -37,7 +45,6 @@ _HOME = {
         "count_invented",
         "count_outside",
         "enhancement",
-        "hausdorff95",
         "read_enhancement",
         "read_lesions",
     ),
@@ -48,26 +55,42 @@ _HOME = {
         "Evidence",
         "evidence",
     ),
+    "verdict": (
+        "GREEN",
+        "LOOK",
+        "STOP",
+        "Verdict",
+        "judge",
+    ),
 }
 
 __all__ = [
+    "GREEN",
+    "LOOK",
     "OVERLAP",
     "READER",
+    "STOP",
     "SURE",
     "Evidence",
     "Finding",
     "Labels",
     "Mask",
+    "Outcome",
     "Spacing",
+    "Verdict",
+    "all_kinds",
     "connected_regions",
     "count_invented",
     "count_outside",
     "enhancement",
     "evidence",
     "evidence_files",
-    "hausdorff95",
+    "judge",
+    "method_of",
     "read_enhancement",
     "read_lesions",
+    "read_scene",
+    "weigh",
 ]
 
 __getattr__ = lazily(__name__, _HOME)
