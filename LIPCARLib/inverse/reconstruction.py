@@ -82,7 +82,7 @@ def reconstruct(
             with "adam"; a model that needs a pre-dose image the examination lacks; not even one slice fits the
             memory; a result that is not finite.
 
-    >>> from LIPCARLib.inverse import load_model
+    >>> from LIPCARLib.inverse import complete, load_model
     >>> lowdose = np.zeros((1, 64, 64), np.float32)
     >>> lowdose[:, 16:48, 16:48] = 300 + 30 * np.random.default_rng(0).standard_normal((32, 32))
     >>> import SimpleITK
