@@ -14,7 +14,7 @@ import shutil
 import stat
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def anything_written() -> bool:
     return _wrote.is_set()
 
 
-def write(files: Mapping[Path, Content], *fresh: Path) -> None:
+def write(files: Mapping[Path, Content], fresh: Path | Sequence[Path] = ()) -> None:
     """Write, replace or remove files: all, or none. Folders that are missing are made.
 
     A run that is killed in the midst of it leaves all old or all new files, at the latest after the next run. Signals
@@ -51,7 +51,7 @@ def write(files: Mapping[Path, Content], *fresh: Path) -> None:
 
     Args:
         files: content by path.
-        fresh: folders that must be missing or empty when the files are put in place.
+        fresh: a folder, or several, that must be missing or empty when the files are put in place.
 
     Raises:
         LIPCARError: a path that cannot be written, with the system's reason; two that are one; another run that does
@@ -60,6 +60,7 @@ def write(files: Mapping[Path, Content], *fresh: Path) -> None:
     targets = {_real(path): content for path, content in files.items()}
     if len(targets) < len(files):
         raise LIPCARError("Two outputs have the same path; give each its own.")
+    fresh = [fresh] if isinstance(fresh, Path) else fresh
     for folder in fresh:
         _check_empty(folder)
     for path in targets:

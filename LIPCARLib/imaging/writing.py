@@ -60,7 +60,7 @@ def write_files(
         else:
             _check_suffix(path)
             contents[path] = _writer(_with_metadata(content, metadata or {}), path)
-    storage.write(contents, *([fresh] if isinstance(fresh, Path) else fresh))
+    storage.write(contents, fresh)
 
 
 def _check_suffix(path: Path) -> None:

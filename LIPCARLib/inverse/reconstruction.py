@@ -296,7 +296,17 @@ def asked_slices(
     chosen: slice,
     precision: torch.dtype = torch.float32,
 ) -> Slices:
-    """The chosen slices of an examination as a model is asked about them; arguments as of :func:`reconstruct`."""
+    """The chosen slices of an examination as a model is asked about them; arguments as of :func:`reconstruct`.
+
+    >>> from LIPCARLib.inverse import load_model
+    >>> import SimpleITK
+    >>> images = (SimpleITK.GetImageFromArray(np.full((1, 9, 8), level, np.float32)) for level in (400, 300))
+    >>> lowdose, predose = images
+    >>> lowdose[3, 3, 0] = predose[3, 3, 0] = 200.0
+    >>> examination = Examination.from_images(lowdose, predose, match_predose=False)
+    >>> asked_slices(examination, load_model("signal"), 0.2, torch.device("cpu"), slice(0, 1)).lowdose.shape
+    torch.Size([1, 1, 9, 8])
+    """
     scale = examination.scale
     predose = aligned = None
     moved = examination.aligned_predose(chosen) if model.uses_predose else None
