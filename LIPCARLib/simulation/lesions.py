@@ -147,7 +147,7 @@ def image_scene(name: str, predose: np.ndarray, spacing: tuple[float, float, flo
     low, high = np.percentile(image[tissue], [5, 95])
     share = ((image - low) / max(high - low, 1e-9)).clip(0, 1)
     times = NATIVE_TIMES[1] * (NATIVE_TIMES[0] / NATIVE_TIMES[1]) ** share
-    inner = binary_erosion(tissue, np.ones((1, 5, 5)))
+    inner = binary_erosion(tissue, np.ones((1, 5, 5), bool))
     acquisition = REAL_LAWS[law % len(REAL_LAWS)]
     noise = REAL_NOISE * _level(image, tissue)
     return _scene(name, (image,) * 3, times, inner, spacing, acquisition, REAL_FRACTION, noise)
