@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from ..study import SubjectResult, compare
+from ..study import REGIONS, SubjectResult, compare, lesion_tables
 
 DIGITS = {"ssim": 4, "psnr": 2, "rmse": 4}
 TITLES = ("SSIM", "PSNR (dB)", "RMSE")
@@ -25,10 +25,19 @@ def metrics_table(metrics: dict[str, dict[str, list[float | None]]]) -> Table:
 
 
 def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) -> Iterator[Table]:
-    """Means and intervals over the whole image and the body, against the acquired image."""
+    """What a reader finds, then means and intervals in every region, against the acquired image."""
+    for about in lesion_tables(results):
+        table = Table(*about.columns, title=about.title, caption=about.note, title_justify="left", box=None)
+        table.caption_justify = "left"
+        for line in about.rows:
+            named = zip(about.columns, line, strict=True)
+            table.add_row(*(f"{c.text} {c.interval}".strip() if " minus " in name else c.text for name, c in named))
+        yield table
     scores = [row for result in results for row in result.scores]
-    for region in ("image", "body"):
+    for region in REGIONS:
         rows = compare(scores, region, "acquired", baseline)
+        if not rows:
+            continue
         count = max(row.slices for row in rows)
         title = f"{region}: {len(results)} subjects, {count} slices, against the acquired high-dose image"
         table = Table("method", *TITLES, title=title, title_justify="left", box=None)

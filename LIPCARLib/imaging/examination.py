@@ -19,7 +19,7 @@ from .checks import check_distinct, check_kind, check_size, check_units, checked
 from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
-from .grid import Grid, checked_grid, slices_first, slicing_axis
+from .grid import Grid, checked_grid, plane_axes, slices_first, slicing_axis
 from .headers import common_acquisition, note_identities
 from .intensity import (
     Mask,
@@ -300,6 +300,13 @@ class Examination:
             missing = ~self.predose_known[slices]
             moved[missing] = self.lowdose[slices][missing]
         return moved
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """mm between the voxels along S, H and W; 1 along S for a 2-D image."""
+        along = (*self.grid.spacing, 1.0)
+        first, second = plane_axes(self.slice_axis)
+        return along[self.slice_axis], along[first], along[second]
 
     def motion_words(self) -> str:
         """By how much the pre-dose image was moved and turned; "none" where it was not, in three dimensions."""

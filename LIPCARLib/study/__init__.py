@@ -8,13 +8,16 @@ from .figures import comparison_figure
 from .model_card import CARD_ALPHAS, CARD_METHODS, card_scores, limit_words
 from .records import SubjectResult
 from .run_report import build_report, examination_metrics, most_enhancing_slices
+from .slice_scores import REGIONS
 from .statistics import Comparison, compare
+from .tables import lesion_tables
 
 __all__ = [
     "CARD_ALPHAS",
     "CARD_METHODS",
     "LEVELS",
     "METHODS",
+    "REGIONS",
     "Comparison",
     "Disturbance",
     "Experiment",
@@ -26,6 +29,7 @@ __all__ = [
     "comparison_figure",
     "examination_metrics",
     "limit_words",
+    "lesion_tables",
     "most_enhancing_slices",
     "run_experiment",
     "write_curves",

@@ -11,7 +11,7 @@ from ..errors import LIPCARError
 from ..inverse import Progress
 from ..learning import Subject, read_parameters, read_subject
 from .experiment import Experiment, compute_images
-from .lesion_scores import score_lesion
+from .lesion_scores import score_lesions
 from .records import SubjectResult, example_slice, read_record, write_example, write_record
 from .slice_scores import score_slices
 
@@ -78,7 +78,7 @@ def evaluate_subject(
     shown = None if examples is None else example_slice(subject)
     if examples is not None and shown is not None:
         write_example(examples / f"{subject.name}.nrrd", subject, images, shown)
-    return SubjectResult(subject.name, score_slices(subject, images), score_lesion(subject, images), shown)
+    return SubjectResult(subject.name, score_slices(subject, images), *score_lesions(subject, images), shown)
 
 
 def _read(experiment: Experiment, folder: Path, other: Path, match_predose: bool) -> Subject:

@@ -15,11 +15,11 @@ from .cohort_run import Failure
 from .experiment import Experiment
 from .figures import box_figure, curve_figure, example_figure, rendered
 from .records import SubjectResult, read_example
-from .tables import Table, compare_all, csv_file, curve_rows, lesion_table, score_table, summarize
+from .tables import Table, compare_all, csv_file, curve_rows, lesion_tables, score_table, summarize
 
 TEMPLATES = Path(__file__).with_name("templates")
 FORMATS = ("png", "pdf")
-OPTIONAL = ("lesions.csv", "examples.png", "examples.pdf")
+OPTIONAL = ("lesions.csv", "readings.csv", "examples.png", "examples.pdf")
 """What not every experiment has."""
 
 
@@ -41,22 +41,22 @@ def write_experiment(
         title: of the page.
 
     Returns:
-        The files: scores.csv, lesions.csv, summary.json, examples.png/.pdf (where slices were kept), scores.png/.pdf,
-        report.html.
+        The files: scores.csv, lesions.csv and readings.csv (where lesions are labeled), summary.json, examples.png/.pdf
+        (where slices were kept), scores.png/.pdf, report.html.
 
     Raises:
         LIPCARError: matplotlib or jinja2 is not installed, or a file cannot be written.
     """
     scores = [row for result in results for row in result.scores]
-    lesions = [row for result in results for row in result.lesions]
     comparisons = compare_all(results, baseline)
     summary = summarize(experiment, results, failures, baseline, comparisons)
     files: dict[Path, bytes] = {
         output / "scores.csv": csv_file([asdict(row) for row in scores]),
         output / "summary.json": (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode(),
     }
-    if lesions:
-        files[output / "lesions.csv"] = csv_file([asdict(row) for row in lesions])
+    for name, rows in (("lesions", [r.lesions for r in results]), ("readings", [r.readings for r in results])):
+        if any(rows):
+            files[output / f"{name}.csv"] = csv_file([asdict(row) for own in rows for row in own])
     figures = {"scores": box_figure(scores)}
     kept = [(r.subject, output / "examples" / f"{r.subject}.nrrd") for r in results if r.example is not None]
     examples = {subject: read_example(path) for subject, path in kept if path.is_file()}
@@ -65,14 +65,12 @@ def write_experiment(
         figures["examples"] = example_figure(examples, scores, shown)
     for name, figure in figures.items():
         files |= {output / f"{name}.{suffix}": rendered(figure, suffix) for suffix in FORMATS}
-    tables = [
+    tables = lesion_tables(results)
+    tables += [
         score_table(f"{region.capitalize()}, against the {reference} high-dose image", rows, baseline)
         for reference, regions in comparisons.items()
         for region, rows in regions.items()
     ]
-    about_lesions = lesion_table(results)
-    if about_lesions is not None:
-        tables.append(about_lesions)
     pictures = {name: files[output / f"{name}.png"] for name in figures}
     files[output / "report.html"] = page(title, summary, pictures, tables).encode()
     write_files(dict.fromkeys(output / name for name in OPTIONAL) | files)  # nothing of an earlier experiment stays

@@ -133,7 +133,7 @@ def comparison_figure(
         images["highdose"] = examination.highdose
     scores = (report or build_report(examination, result)).get("metrics", {})
     window = (0.0, float(np.percentile(np.stack([i[list(slices)] for i in images.values()]), WHITE_PERCENTILE)))
-    pixel = _pixel_aspect(examination)
+    pixel = examination.spacing[1] / examination.spacing[2]
     height, width = examination.lowdose.shape[1:]
     panel = 2.6
     figure = figure_class(
@@ -165,13 +165,6 @@ def rendered(figure: Figure, suffix: str, dpi: int = 110) -> bytes:
     # No date in the file.
     figure.savefig(buffer, format=suffix, dpi=dpi, metadata={"CreationDate": None} if suffix == "pdf" else {})
     return buffer.getvalue()
-
-
-def _pixel_aspect(examination: Examination) -> float:
-    """Height of a pixel over its width, in the plane of the slices."""
-    spacing = [*examination.grid.spacing, 1.0][:3]
-    axes = [axis for axis in (2, 1, 0) if axis != examination.slice_axis]
-    return spacing[axes[0]] / spacing[axes[1]]
 
 
 def _circle(axis: Axes, mask: np.ndarray) -> None:

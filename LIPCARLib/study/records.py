@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from ..imaging import write_files
 from ..learning import Subject
 from ..simulation import Tissue
-from .lesion_scores import LesionScore
-from .slice_scores import Score
+from .lesion_scores import LesionScore, ReadingScore
+from .slice_scores import HIGHDOSE, Score
 
 ENHANCEMENT_PERCENTILE = 99.9
 
@@ -27,6 +27,7 @@ class SubjectResult:
     subject: str
     scores: list[Score]
     lesions: list[LesionScore]
+    readings: list[ReadingScore]
     example: int | None
 
 
@@ -46,6 +47,7 @@ def read_record(path: Path, digest: str) -> SubjectResult | None:
             content["subject"],
             [Score(**row) for row in content["scores"]],
             [LesionScore(**row) for row in content["lesions"]],
+            [ReadingScore(**row) for row in content["readings"]],
             content["example"],
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut short, or of another version
@@ -63,7 +65,7 @@ def example_slice(subject: Subject) -> int | None:
 
 def write_example(path: Path, subject: Subject, images: Mapping[str, np.ndarray], index: int) -> None:
     """One slice of every image, then the high-dose image and the tumor's mask, as the slices of one volume."""
-    layers = {**images, "high-dose": subject.highdose}
+    layers = {**images, HIGHDOSE: subject.highdose}
     planes = [image[index] / np.float32(subject.examination.scale) for image in layers.values()]
     tumor = np.zeros_like(planes[0]) if subject.labels is None else np.equal(subject.labels[index], Tissue.TUMOR)
     stack = sitk.GetImageFromArray(np.stack([*planes, tumor.astype(np.float32)]))

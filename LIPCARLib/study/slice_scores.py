@@ -15,8 +15,11 @@ from ..learning import Subject
 from ..simulation import BRAIN_TISSUES, Tissue
 
 SCORES = ("ssim", "psnr", "rmse")
-REGIONS = ("image", "body", "brain", "tumor")
+REGIONS = ("tumor", "brain", "body", "image")
+"""In the order in which they are told: what matters stands before what background fills."""
 REFERENCES = ("acquired", "clean")
+HIGHDOSE = "high-dose"
+"""The row of the full dose itself."""
 BODY_THRESHOLD = 0.1
 """In model scale: where there are no labels, the body is where the high-dose image is brighter."""
 
@@ -59,6 +62,8 @@ def compare_slice(
 def score_slices(subject: Subject, images: Mapping[str, np.ndarray]) -> list[Score]:
     """Every slice of every image in every region that there is, against every reference that there is.
 
+    Against the noise-free image, the acquired full dose is scored like a method: no method need be better.
+
     Args:
         subject: with its references, and labels where it is simulated.
         images: (S, H, W) by method, in intensity units.
@@ -67,9 +72,9 @@ def score_slices(subject: Subject, images: Mapping[str, np.ndarray]) -> list[Sco
     references = {"acquired": subject.highdose, "clean": subject.clean_highdose}
     regions = region_masks(subject)
     rows = []
-    for method, image in images.items():
+    for method, image in {**images, HIGHDOSE: subject.highdose}.items():
         for reference, target in references.items():
-            if target is None:
+            if target is None or target is image:
                 continue
             for index in range(len(image)):
                 for region, mask in regions.items():

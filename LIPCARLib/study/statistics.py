@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .lesion_scores import LESION_SCORES, LesionScore
-from .slice_scores import SCORES, Score
+from .lesion_scores import LesionScore, ReadingScore
+from .slice_scores import HIGHDOSE, SCORES, Score
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -19,6 +19,8 @@ INTERVALS = (
 )
 BETTER = {"ssim": 1, "psnr": 1, "rmse": -1}
 """The sign of a better score."""
+SHARES = {"sensitivity": 0.0, "sensitivity_small": 0.0, "sensitivity_large": 0.0, "sensitivity_gain": -1.0}
+"""Measures of lesions that are shares, or differences of such, with the least that they can be."""
 
 BySlice = dict[tuple[str, int], float]
 """A number for each (subject, slice)."""
@@ -88,16 +90,48 @@ def compare(
     return found
 
 
-def compare_lesions(lesions: Sequence[LesionScore], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """By method and score of LESION_SCORES, the mean over the subjects that have it."""
-    table: dict[str, dict[str, Estimate]] = {}
-    for method in dict.fromkeys(row.method for row in lesions):
-        for score in LESION_SCORES:
-            values = {(row.subject, 0): getattr(row, score) for row in lesions if row.method == method}
-            values = {key: value for key, value in values.items() if value is not None}
-            if values:
-                table.setdefault(method, {})[score] = mean_by_subject(values, seed)
-    return table
+def compare_lesions(
+    lesions: Sequence[LesionScore], readings: Sequence[ReadingScore], seed: int = 0
+) -> dict[str, dict[str, Estimate]]:
+    """By method and measure, the mean over the lesions or subjects that have it.
+
+    Beside the measures of the scores there is "sensitivity_gain", the sensitivity minus that of the full dose on the
+    same lesions.
+    """
+    values: dict[str, dict[str, BySlice]] = {}
+    rows: list[LesionScore | ReadingScore] = [*lesions, *readings]
+    for row in rows:
+        index = row.lesion if isinstance(row, LesionScore) else 0
+        for measure, value in row.measures().items():
+            if value is not None:
+                values.setdefault(row.method, {}).setdefault(measure, {})[row.subject, index] = float(value)
+    full = values.get(HIGHDOSE, {}).get("sensitivity", {})
+    for method, own in values.items():
+        found = own.get("sensitivity", {})
+        if method != HIGHDOSE and (gain := {key: found[key] - full[key] for key in found if key in full}):
+            own["sensitivity_gain"] = gain
+    return {
+        method: {
+            measure: share_by_subject(found, SHARES[measure], seed)
+            if measure in SHARES
+            else mean_by_subject(found, seed)
+            for measure, found in own.items()
+        }
+        for method, own in values.items()
+    }
+
+
+def share_by_subject(values: Mapping[tuple[str, int], float], least: float, seed: int = 0) -> Estimate:
+    """As :func:`mean_by_subject`, of values from LEAST to 1.
+
+    Where all subjects agree there is nothing to draw from, and yet the next one may differ: the interval then reaches
+    as far as that of Clopper and Pearson for none of so many.
+    """
+    found = mean_by_subject(values, seed)
+    if found.low is None or found.low != found.high:
+        return found
+    reach = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len({subject for subject, _ in values}))
+    return Estimate(found.mean, max(found.mean - reach, least), min(found.mean + reach, 1.0))
 
 
 def mean_by_subject(values: Mapping[tuple[str, int], float], seed: int = 0) -> Estimate:

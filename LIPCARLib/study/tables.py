@@ -8,21 +8,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..trust import OVERLAP, READER
 from .cohort_run import Failure
 from .experiment import METHODS, Experiment
+from .lesion_scores import SMALL
 from .records import SubjectResult
-from .slice_scores import REFERENCES, REGIONS
+from .slice_scores import HIGHDOSE, REFERENCES, REGIONS
 from .statistics import INTERVALS, Comparison, Estimate, compare, compare_lesions
 
 RESEARCH = "Simulated images, research only: not for diagnosis."
 DIGITS = {"ssim": 4, "psnr": 2, "rmse": 4}
 TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "rmse": "RMSE"}
-LESION_TITLES = {
+FOUND_TITLES = {
+    "sensitivity_small": f"found, < {SMALL:g} mm",
+    "sensitivity_large": f"found, >= {SMALL:g} mm",
+    "sensitivity_gain": f"found minus {HIGHDOSE}",
+    "false_positives": "false positives a subject",
+    "invented": "invented a subject",
+}
+SHOWN_TITLES = {
+    "dice": "Dice",
+    "hausdorff95": "Hausdorff 95 % of those found (mm)",
+    "volume_error": "volume error",
     "contrast_to_noise": "contrast to noise",
     "lesion_to_brain": "lesion to brain",
     "false_enhancement": "false enhancement (no tumor)",
 }
-LESION_DIGITS = 3
+_LESION_FORMATS = {"sensitivity_gain": (2, "+"), "false_enhancement": (3, "")}
+"""Digits and sign of the measures that have not two digits and no sign."""
+LESION_NOTE = (
+    f"{READER} A lesion is found where the regions marked cover {OVERLAP:.0%} of it; a region of which less lies in "
+    "lesions is a false positive (vessels too), and invented "
+    "where the true full dose rises by less than half as much. Size: "
+    "diameter of a circle as large as the largest section."
+)
+"""What a reader of the tables must know."""
+USEFUL = 0.5
+"""Share of the lesions that the blinded reader must find in the full dose itself, lest the table says little."""
 CURVES = (("image", "ssim"), ("body", "ssim"), ("body", "rmse"), ("tumor", "rmse"))
 """Region and score of every robustness curve."""
 
@@ -37,11 +59,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page, a method a row."""
+    """A table of a page, a method a row, and what must be known to read it."""
 
     title: str
     columns: list[str]
     rows: list[list[Cell]]
+    note: str = ""
 
 
 Comparisons = dict[str, dict[str, list[Comparison]]]
@@ -66,7 +89,6 @@ def summarize(
     comparisons: Comparisons,
 ) -> dict[str, Any]:
     """The experiment as plain values: settings, comparisons by reference and region, lesions, failures."""
-    lesions = compare_lesions([row for result in results for row in result.lesions])
     return {
         "note": RESEARCH,
         "settings": experiment.digest,
@@ -83,7 +105,8 @@ def summarize(
             reference: {region: [asdict(row) for row in rows] for region, rows in regions.items()}
             for reference, regions in comparisons.items()
         },
-        "lesions": {method: {k: asdict(v) for k, v in row.items()} for method, row in lesions.items()},
+        "reader": LESION_NOTE,
+        "lesions": {method: {k: asdict(v) for k, v in row.items()} for method, row in _lesions(results).items()},
     }
 
 
@@ -136,16 +159,37 @@ def score_table(title: str, rows: Sequence[Comparison], baseline: str | None) ->
     return Table(title, columns, lines)
 
 
-def lesion_table(results: Sequence[SubjectResult]) -> Table | None:
-    """How every method shows lesions; None where no subject has labels of a brain."""
-    lesions = compare_lesions([row for result in results for row in result.lesions])
-    if not lesions:
-        return None
-    rows = [
-        [Cell(method), *(_estimate(row.get(score), LESION_DIGITS) for score in LESION_TITLES)]
-        for method, row in lesions.items()
-    ]
-    return Table("Lesions", ["method", *LESION_TITLES.values()], rows)
+def lesion_tables(results: Sequence[SubjectResult]) -> list[Table]:
+    """What the reader finds, and how lesions are shown; none where no subject has labels."""
+    found = _lesions(results)
+    sizes = {(row.subject, row.lesion): row.diameter for result in results for row in result.lesions}
+    small = sum(size < SMALL for size in sizes.values())
+    count = f"{len(sizes)} in {len(results)} subjects, {small} of them < {SMALL:g} mm"
+    full = found.get(HIGHDOSE, {}).get("sensitivity")
+    doubt = ""
+    if full is not None and full.mean < USEFUL:
+        doubt = (
+            f" In the full dose itself the reader finds {full.mean:.0%}: it needs mostly tissue that takes up no "
+            "agent, and says little of these images."
+        )
+    tables = []
+    for title, measures, note in (
+        (f"Lesions that a blinded reader found ({count})", FOUND_TITLES, LESION_NOTE + doubt),
+        ("Lesions as they are shown", SHOWN_TITLES, ""),
+    ):
+        titles = {key: name for key, name in measures.items() if any(key in row for row in found.values())}
+        rows = [
+            [Cell(method), *(_estimate(row.get(key), *_LESION_FORMATS.get(key, (2, ""))) for key in titles)]
+            for method, row in found.items()
+        ]
+        if titles:
+            tables.append(Table(title, ["method", *titles.values()], rows, note))
+    return tables
+
+
+def _lesions(results: Sequence[SubjectResult]) -> dict[str, dict[str, Estimate]]:
+    lesions = [row for result in results for row in result.lesions]
+    return compare_lesions(lesions, [row for result in results for row in result.readings])
 
 
 def csv_file(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -9,7 +9,19 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .controls import Control, Outcome, all_kinds, method_of, read_scene, weigh
-    from .detection import LesionReading, connected_regions, count_outside, hausdorff95, read_enhancement, read_lesions
+    from .detection import (
+        OVERLAP,
+        READER,
+        Labels,
+        Mask,
+        Spacing,
+        connected_regions,
+        count_invented,
+        count_outside,
+        enhancement,
+        read_enhancement,
+        read_lesions,
+    )
     from .files import evidence_files
     from .findings import KINDS, Finding
     from .per_voxel import Evidence, evidence
@@ -25,10 +37,15 @@ _HOME = {
         "weigh",
     ),
     "detection": (
-        "LesionReading",
+        "OVERLAP",
+        "READER",
+        "Labels",
+        "Mask",
+        "Spacing",
         "connected_regions",
+        "count_invented",
         "count_outside",
-        "hausdorff95",
+        "enhancement",
         "read_enhancement",
         "read_lesions",
     ),
@@ -54,19 +71,24 @@ __all__ = [
     "GREEN",
     "KINDS",
     "LOOK",
+    "OVERLAP",
+    "READER",
     "STOP",
     "Control",
     "Evidence",
     "Finding",
-    "LesionReading",
+    "Labels",
+    "Mask",
     "Outcome",
+    "Spacing",
     "Verdict",
     "all_kinds",
     "connected_regions",
+    "count_invented",
     "count_outside",
+    "enhancement",
     "evidence",
     "evidence_files",
-    "hausdorff95",
     "judge",
     "method_of",
     "read_enhancement",

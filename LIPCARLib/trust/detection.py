@@ -18,10 +18,17 @@ DEVIATIONS = 5.0
 LEAST_VOXELS = 3
 """A smaller region is nobody's finding."""
 LEAST_CONTRAST = 0.01
-"""Of the tissue's level: no eye sees less, however quiet an image is."""
+"""Of tissue's brightness: no eye sees less, however quiet an image is."""
 OVERLAP = 0.1
 """The share that must be covered, of a region by lesions and of a lesion by regions (Commowick, Sci Rep 8, 2018)."""
+SUPPORTED = 0.5
+"""Share of what is shown that must be true, lest a region is invented."""
 PERCENTILE = 95.0
+READER = (
+    f"The reader sees an image and the pre-dose image, matched in brightness, and marks what rises by more than "
+    f"{DEVIATIONS:g} standard deviations of the tissue (Bondarenko 2005; Rose 1948)."
+)
+"""What a table says of the reader."""
 NORMAL_DEVIATION = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
@@ -62,20 +69,30 @@ def read_enhancement(image: np.ndarray, predose: np.ndarray, region: Mask, spaci
     marked.
 
     Args:
-        image, predose: (S, H, W), in any units.
-        region: where it reads, (S, H, W), whatever the image: mostly healthy tissue.
+        image, predose, region: as of :func:`enhancement`.
         spacing: of the voxels.
     """
-    nothing = np.zeros(image.shape, np.intp)
-    before = float(np.median(predose[region])) if region.any() else 0.0
-    if not before > 0:
-        return nothing
-    level = float(np.median(image[region]))
-    rise = image - np.float64(level / before) * predose
-    middle = float(np.median(rise[region]))
-    deviation = NORMAL_DEVIATION * float(np.median(np.abs(rise[region] - middle)))
-    marked = connected_regions(region & (rise > middle + max(DEVIATIONS * deviation, LEAST_CONTRAST * level)), spacing)
+    rise = enhancement(image, predose, region)
+    deviation = NORMAL_DEVIATION * float(np.median(np.abs(rise[region]))) if region.any() else 0.0
+    marked = connected_regions(region & (rise > max(DEVIATIONS * deviation, LEAST_CONTRAST)), spacing)
     return _renumbered(marked, np.bincount(marked.ravel()) >= LEAST_VOXELS)
+
+
+def enhancement(image: np.ndarray, predose: np.ndarray, region: Mask) -> npt.NDArray[np.float64]:
+    """What an image shows above the pre-dose image, matched in brightness, and above healthy tissue.
+
+    Args:
+        image, predose: (S, H, W), in any units.
+        region: where the reader reads, (S, H, W), whatever the image: mostly healthy tissue.
+
+    Returns:
+        (S, H, W), in shares of the image's median; 0 everywhere where a median is not positive.
+    """
+    before, after = (float(np.median(values[region])) if region.any() else 0.0 for values in (predose, image))
+    if not (before > 0 and after > 0):
+        return np.zeros(image.shape)
+    rise: npt.NDArray[np.float64] = image / np.float64(after) - predose / np.float64(before)
+    return rise - np.median(rise[region])
 
 
 def connected_regions(mask: Mask, spacing: Spacing) -> Labels:
@@ -102,10 +119,17 @@ def read_lesions(found: Labels, lesions: Labels, spacing: Spacing) -> list[Lesio
         lesions: of the same shape, the true ones.
         spacing: of the voxels.
     """
-    true_positive = _covered(found, lesions > 0)
-    kept = np.where(true_positive[found], found, 0)
-    boxes = ndimage.find_objects(lesions)
-    return [_read_lesion(kept, lesions, number, spacing) for number, box in enumerate(boxes, start=1) if box]
+    kept = np.where(_covered(found, lesions > 0)[found], found, 0)
+    places = ndimage.find_objects(kept)
+    readings = []
+    for number, place in enumerate(ndimage.find_objects(lesions), start=1):
+        if place is not None:
+            touching = np.setdiff1d(kept[place][lesions[place] == number], [0])
+            box = _hull([place, *(places[region - 1] for region in touching)])
+            lesion, other = lesions[box] == number, np.isin(lesions[box], [0, number], invert=True)
+            # Of a region that runs through several lesions, each has what is not another's.
+            readings.append(_read_lesion(np.isin(kept[box], touching) & ~other, lesion, spacing))
+    return readings
 
 
 def count_outside(found: Labels, mask: Mask) -> int:
@@ -116,6 +140,18 @@ def count_outside(found: Labels, mask: Mask) -> int:
         mask: of the same shape.
     """
     return int((~_covered(found, mask)[1:]).sum())
+
+
+def count_invented(found: Labels, shown: np.ndarray, true: np.ndarray) -> int:
+    """How many regions an image shows where the truth rises, on average over the region, by less than SUPPORTED of it.
+
+    Args:
+        found: of :func:`read_enhancement`, in the image.
+        shown, true: of :func:`enhancement`, of the image and of the truth.
+    """
+    numbers = np.arange(1, int(found.max()) + 1)
+    risen, there = (np.asarray(ndimage.mean(rise, found, numbers)) for rise in (shown, true))
+    return int((there < SUPPORTED * risen).sum())
 
 
 def hausdorff95(one: Mask, other: Mask, spacing: Spacing) -> float:
@@ -132,13 +168,9 @@ def hausdorff95(one: Mask, other: Mask, spacing: Spacing) -> float:
     return max(float(np.percentile(distances, PERCENTILE)) for distances in ways)
 
 
-def _read_lesion(kept: Labels, lesions: Labels, number: int, spacing: Spacing) -> LesionReading:
-    lesion = lesions == number
-    touching = np.unique(kept[lesion])
-    # Of a region that runs through several lesions, each has what is not another's.
-    regions = np.isin(kept, touching[touching > 0]) & (lesion | (lesions == 0))
+def _read_lesion(regions: Mask, lesion: Mask, spacing: Spacing) -> LesionReading:
     voxel, common = float(np.prod(spacing)), int((regions & lesion).sum())
-    found = bool(common >= OVERLAP * lesion.sum())
+    found = common >= OVERLAP * int(lesion.sum())
     areas = [int(ndimage.binary_fill_holes(plane).sum()) for plane in lesion if plane.any()]
     return LesionReading(
         diameter=float(_circle_diameter(np.array(max(areas)), spacing)),
@@ -148,6 +180,12 @@ def _read_lesion(kept: Labels, lesions: Labels, number: int, spacing: Spacing) -
         dice=2 * common / int(regions.sum() + lesion.sum()) if found else 0.0,
         hausdorff95=hausdorff95(regions, lesion, spacing) if found else None,
     )
+
+
+def _hull(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box around boxes."""
+    sides = zip(*boxes, strict=True)
+    return tuple(slice(min(one.start for one in side), max(one.stop for one in side)) for side in sides)
 
 
 def _covered(found: Labels, mask: Mask) -> Mask:

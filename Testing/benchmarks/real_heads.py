@@ -4,7 +4,8 @@ Real images before and after a full dose are taken as free of noise; the low dos
 spoiled gradient echo, or a law linear in the dose, with a T10 that follows brightness and that no model is told. Models
 that use the acquisition are told it, and the dose fraction. Then come Rician noise where there is an image, and a
 pre-dose image that lies 0.3 pixels off. Errors are against the full dose without noise, in units of its bright end,
-averaged over examinations.
+averaged over examinations. No one has marked lesions: "found" and "false positives" are the regions of the
+blinded reader of `lipcar evaluate`, against those that it marks in the full dose without noise.
 
     python Testing/benchmarks/real_heads.py FOLDER [FOLDER ...] [--model NAME ...] [--alpha 0.006 ...]
 
@@ -30,6 +31,7 @@ from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse import Conditions, complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve
+from LIPCARLib.trust import Mask, Spacing, count_invented, count_outside, enhancement, read_enhancement, read_lesions
 
 LAWS = {
     "spin echo": Acquisition(PulseSequence.SPIN_ECHO, repetition_time=0.5),
@@ -47,21 +49,38 @@ LEAST_RATE = 0.1
 """R10 in 1/s of what is dark before the agent, at least."""
 BODY, ENHANCING = 0.1, 0.15
 """Shares of the bright end: what is brighter before the agent is body, what rises by more enhances."""
-MEASURES = ("body", "enhancing", "bias", "SSIM")
+SMALL = 5.0
+"""Diameter in mm of what is found."""
+FOUND = (f"found < {SMALL:g} mm", f"found >= {SMALL:g} mm")
+ERRORS = ("body", "enhancing", "bias", "SSIM")
+FALSE = ("false positives", "invented")
+MEASURES = (*ERRORS, *FOUND, *FALSE)
 Scores = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One examination as a method sees it; and the truth, (S, H, W) in its units, with T10 and the bright end."""
+    """One examination as a method sees it; and the truth, (S, H, W) in its units, with T10 and the bright end.
+
+    Attributes:
+        noisy: the truth with as much noise as the low dose has.
+        spacing: mm between slices, rows and columns.
+    """
 
     name: str
     law: str
     examination: Examination
     predose: np.ndarray
     truth: np.ndarray
+    noisy: np.ndarray
     native: np.ndarray
     bright: float
+    spacing: Spacing
+
+    @property
+    def body(self) -> Mask:
+        """What is brighter than air before the agent."""
+        return self.predose > BODY * self.bright
 
 
 def main() -> None:
@@ -97,16 +116,19 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
     for folder in arguments.folders:
         pairs = [(path, path.with_name(path.name.replace("-pre.", "-post."))) for path in folder.glob("*-pre.nrrd")]
         for before, after in sorted(pairs) or [(folder / "predose.nrrd", folder / "highdose.nrrd")]:
-            images = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))).clip(0) for path in (before, after)]
+            files = [sitk.ReadImage(str(path)) for path in (before, after)]
+            images = [sitk.GetArrayFromImage(file).clip(0) for file in files]
             count = len(images[0])
             step = count / min(arguments.slices, count)
             chosen = (np.arange(min(arguments.slices, count)) * step + step / 2).astype(int)
             predose, highdose = (image[chosen].astype(np.float64) for image in images)
             if arguments.settled:
                 highdose /= (find_gain(predose, highdose) or NO_GAIN).ratio
+            across, down, apart = files[0].GetSpacing()
             for index, law in enumerate(LAWS):
                 rng = np.random.default_rng((arguments.seed, index))
-                yield simulated(before.stem, law, predose, highdose, arguments.fraction, arguments.noise, rng)
+                case = simulated(before.stem, law, predose, highdose, arguments.fraction, arguments.noise, rng)
+                yield replace(case, spacing=(step * apart, down, across))
 
 
 def simulated(
@@ -131,9 +153,10 @@ def simulated(
     angle = rng.uniform(0, 2 * np.pi)
     moved = ndimage.shift(predose, (0, SHIFT * np.sin(angle), SHIFT * np.cos(angle)), order=3).clip(0)
     shown = (predose > 0) | (highdose > 0)  # a head without its skull has no noise around it
-    noisy = [rician(image, noise * bright, rng) * shown for image in (low, moved)]
-    images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in noisy]
-    return Case(name, law, Examination.from_images(*images, acquisition=LAWS[law]), predose, highdose, native, bright)
+    noisy = [rician(image, noise * bright, rng) * shown for image in (low, moved, highdose)]
+    images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in noisy[:2]]
+    seen = Examination.from_images(*images, acquisition=LAWS[law])
+    return Case(name, law, seen, predose, highdose, noisy[2], native, bright, seen.spacing)
 
 
 def native_times(predose: np.ndarray) -> np.ndarray:
@@ -161,6 +184,7 @@ def physics(case: Case, fraction: float) -> dict[str, np.ndarray]:
         return anchor(lowdose, predose, told).highdose
 
     answers = {
+        "full dose, as noisy": tensor(case.noisy / scale),
         "low dose as it is": lowdose,
         "linear in the dose": predose + (lowdose - predose) / fraction,
         "linear in the dose, denoised": before + (after - before) / fraction,
@@ -178,7 +202,7 @@ def tensor(image: np.ndarray) -> Tensor:
 def record(scores: Scores, case: Case, image: np.ndarray) -> None:
     """Add one examination's measures."""
     error = (image - case.truth) / case.bright
-    body = case.predose > BODY * case.bright
+    body = case.body
     rises = case.truth - case.predose > ENHANCING * case.bright
     found = (
         float(np.sqrt(np.mean(error[body] ** 2))),
@@ -186,17 +210,32 @@ def record(scores: Scores, case: Case, image: np.ndarray) -> None:
         float(error[rises].mean()),
         float(ssim(*(tensor(volume / case.bright) for volume in (image, case.truth))).mean()),
     )
-    for measure, value in zip(MEASURES, found, strict=True):
+    for measure, value in zip(ERRORS, found, strict=True):
         scores.setdefault(measure, []).append(value)
+    record_reading(scores, case, image)
+
+
+def record_reading(scores: Scores, case: Case, image: np.ndarray) -> None:
+    """Add what the reader finds of what it marks in the truth, region by region, and how much it marks elsewhere."""
+    predose = case.examination.predose
+    truth, marked = (read_enhancement(volume, predose, case.body, case.spacing) for volume in (case.truth, image))
+    for reading in read_lesions(marked, truth, case.spacing):
+        scores.setdefault(FOUND[reading.diameter >= SMALL], []).append(float(reading.found))
+    shown, true = (enhancement(volume, predose, case.body) for volume in (image, case.truth))
+    counts = count_outside(marked, truth > 0), count_invented(marked, shown, true)
+    for measure, count in zip(FALSE, counts, strict=True):
+        scores.setdefault(measure, []).append(float(count))
 
 
 def table(scores: dict[str, dict[str, Scores]]) -> str:
     """Markdown: all measures over all examinations, then body and what enhances by law."""
-    titles = ["", *MEASURES, *(f"{law}: {measure}" for law in LAWS for measure in MEASURES[:2])]
+    titles = ["", *MEASURES, *(f"{law}: {measure}" for law in LAWS for measure in ERRORS[:2])]
     lines = [titles, ["---"] * len(titles)]
     for method, by_law in scores.items():
-        overall = [np.mean([value for law in by_law.values() for value in law[measure]]) for measure in MEASURES]
-        apart = [np.mean(by_law[law][measure]) for law in LAWS for measure in MEASURES[:2]]
+        overall = [
+            np.mean([value for law in by_law.values() for value in law.get(measure, ())]) for measure in MEASURES
+        ]
+        apart = [np.mean(by_law[law][measure]) for law in LAWS for measure in ERRORS[:2]]
         lines.append([method, *(f"{value:.4f}" for value in [*overall, *apart])])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -12,10 +12,14 @@ from LIPCARLib.cli import run
 from LIPCARLib.resources import RESOURCES
 
 
-def test_evaluate_writes_a_report(single: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_a_report(
+    single: Path, model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["evaluate", single, "--output", tmp_path / "report", "--model", model_folder, "--iterations", "2"]
     assert run([str(a) for a in [*arguments, "--methods", "lowdose,nn,lip-car", "--device", "cpu"]]) == 0
     assert "<table>" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    told = capfd.readouterr().out
+    assert 0 <= told.index("blinded reader") < told.index("body: 1 subjects") < told.index("image: 1 subjects")
 
 
 def test_what_is_recorded_is_measured_here(single: Path, model_folder: Path, tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def test_a_part_lies_where_its_slices_were(axis: int) -> None:
     np.testing.assert_array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(expected))
     np.testing.assert_allclose(found.GetOrigin(), expected.GetOrigin(), atol=1e-9)
     assert found.GetSpacing() == image.GetSpacing()
+    ordered = [image.GetSpacing()[a] for a in (axis, *[b for b in (2, 1, 0) if b != axis])]
+    assert part.spacing == pytest.approx(ordered)
     assert found.GetDirection() == image.GetDirection()
     assert part.part(1, 2).first_slice == 2
 

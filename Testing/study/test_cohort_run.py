@@ -24,7 +24,8 @@ def test_it_goes_on_where_it_stopped(run: Run, folders: list[Path], model: Model
     events.close()
     whole = run(experiment, subjects)
     (subjects[0] / "lowdose.nrrd").unlink()
-    assert [r.scores for r in run(experiment, subjects, output)] == [r.scores for r in whole]
+    kept = [(r.scores, r.lesions, r.readings) for r in run(experiment, subjects, output)]
+    assert kept == [(r.scores, r.lesions, r.readings) for r in whole]
     (subjects[1] / "lowdose.nrrd").unlink()
     assert [r.scores for r in run(experiment, subjects, output)] == [r.scores for r in whole]
     other = dataclasses.replace(experiment, methods=("lowdose",))

@@ -49,12 +49,13 @@ def test_an_experiment_compares_what_was_asked_for(
         "NN-PL2H as is",
         "NN-PL2H",
         *(f"{name}-PL2H {alpha}" for name in ("LIP-CAR", "TV") for alpha in ("0.006", "0.06")),
+        "high-dose",
     ]
     other = copy.copy(model)
     other.name = "other"
     few = run(Experiment((model, other), ("nn", "lowdose"), device="cpu"), folders[:1])
     names = {row.method for row in few[0].scores}
-    assert names == {"low-dose", f"NN-PL2H {model.name}", "NN-PL2H other"}
+    assert names == {"low-dose", f"NN-PL2H {model.name}", "NN-PL2H other", "high-dose"}
     with pytest.raises(LIPCARError, match=f"Two models would both be called 'NN-PL2H {model.name}'"):
         Experiment((model, model), ("nn", "lowdose"), device="cpu")
 
@@ -99,7 +100,7 @@ def test_a_strangers_predose_image_is_left_to_the_plain_network(
     assert body["NN-PL2H as is"] != body["NN-PL2H"]
     # Without a model that does without it, the method is missing.
     alone = run(Experiment((model,), methods, ("auto",), device="cpu", disturbance=disturbance), folders)
-    assert {row.method for row in alone[0].scores} == {"NN-PL2H as is"}
+    assert {row.method for row in alone[0].scores} == {"NN-PL2H as is", "high-dose"}
 
 
 def test_the_models_are_told_the_dose_that_was_given(run: Run, folders: list[Path], model: Model) -> None:

@@ -28,7 +28,7 @@ def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], mo
         files = write_experiment(output, experiment, results, [Failure("gone", "no <file>")], "NN-PL2H", "A title")
         contents.append({path.name: path.read_bytes() for path in files})
     assert contents[0] == contents[1]
-    expected = {"scores.csv", "lesions.csv", "summary.json", "scores.png", "scores.pdf", "report.html"}
+    expected = {"scores.csv", "lesions.csv", "readings.csv", "summary.json", "scores.png", "scores.pdf", "report.html"}
     assert expected | {"examples.png", "examples.pdf"} == set(contents[0])
     page = contents[0]["report.html"].decode()
     assert "no &lt;file&gt;" in page and "not for diagnosis" in page
@@ -44,6 +44,8 @@ def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], mo
         if (row.method, row.region, row.reference) == ("low-dose", "body", "acquired")
     ]
     assert found["value"]["mean"] == pytest.approx(np.mean(values))
+    assert page.index("<h2>Lesions that a blinded reader found") < page.index("<h2>Body") < page.index("<h2>Image")
+    assert "Bondarenko" in page and "high-dose" in summary["lesions"]
     example = read_example(next((tmp_path / "one" / "examples").glob("*.nrrd")))
     assert list(example) == [
         "pre-dose",

@@ -16,7 +16,8 @@ from LIPCARLib.study.slice_scores import score_slices
 def test_regions_and_references_are_what_they_say(folders: list[Path]) -> None:
     subject = read_subject(folders[0])
     e = subject.examination
-    rows = {(r.slice, r.reference, r.region): r for r in score_slices(subject, {"low": e.lowdose})}
+    every = score_slices(subject, {"low": e.lowdose})
+    rows = {(r.slice, r.reference, r.region): r for r in every if r.method == "low"}
     for reference, target in (("acquired", e.highdose), ("clean", subject.clean_highdose)):
         for z, labels in enumerate(subject.labels):
             masks = {"image": labels >= 0, "body": labels != Tissue.AIR, "tumor": labels == Tissue.TUMOR}
@@ -33,3 +34,11 @@ def test_without_labels_the_body_is_what_is_bright(folders: list[Path]) -> None:
     rows = score_slices(subject, {"low": subject.examination.lowdose})
     assert {row.region for row in rows} == {"image", "body"}
     assert {row.reference for row in rows} == {"acquired"}
+
+
+def test_the_full_dose_is_measured_too_where_there_is_something_better(folders: list[Path]) -> None:
+    subject = read_subject(folders[0])
+    rows = [r for r in score_slices(subject, {}) if r.region == "image"]
+    assert {(r.method, r.reference) for r in rows} == {("high-dose", "clean")}
+    error = (subject.highdose[0] - subject.clean_highdose[0]) / subject.examination.scale
+    assert rows[0].rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)

@@ -6,10 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from LIPCARLib.study import compare
 from LIPCARLib.study.slice_scores import Score
-from LIPCARLib.study.statistics import RESAMPLES, Estimate, mean_by_subject
+from LIPCARLib.study.statistics import RESAMPLES, Estimate, mean_by_subject, share_by_subject
 
 
 def row(subject: str, index: int, method: str, value: float | None) -> Score:
@@ -96,3 +97,16 @@ def test_few_or_equal_subjects_have_a_clear_interval(values: dict[tuple[str, int
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert mean_by_subject(values) == expected
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0])
+def test_a_share_that_all_subjects_have_is_not_certain(value: float) -> None:
+    """As exact as scipy's binomial interval; and a difference may go either way."""
+    values = {(str(subject), 0): value for subject in range(12)}
+    exact = binomtest(round(12 * value), 12).proportion_ci(method="exact")
+    found = share_by_subject(values, 0.0)
+    assert (found.mean, found.low, found.high) == pytest.approx((value, exact.low, exact.high))
+    none = share_by_subject(dict.fromkeys(values, 0.0), -1.0)
+    assert none.low == -none.high == pytest.approx(binomtest(12, 12).proportion_ci(method="exact").low - 1)
+    assert share_by_subject(values | {("12", 0): 1 - value}, 0.0) == mean_by_subject(values | {("12", 0): 1 - value})
+    assert share_by_subject({("a", 0): value}, 0.0) == Estimate(value, None, None)

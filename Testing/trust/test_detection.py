@@ -11,7 +11,15 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.segmentation import find_boundaries
 
-from LIPCARLib.trust import connected_regions, count_outside, hausdorff95, read_enhancement, read_lesions
+from LIPCARLib.trust import (
+    connected_regions,
+    count_invented,
+    count_outside,
+    enhancement,
+    read_enhancement,
+    read_lesions,
+)
+from LIPCARLib.trust.detection import hausdorff95
 
 SPACING = (2.0, 0.5, 0.75)
 SHAPE = (4, 64, 64)
@@ -64,6 +72,19 @@ def test_an_added_blob_is_one_false_positive(scene: tuple[np.ndarray, ...]) -> N
     outside = image.copy()
     outside[:, :2] += 40
     assert read(outside, predose, lesions, region) == ([True] * 3, 0)
+
+
+def test_what_is_shown_is_invented_where_less_than_half_of_it_is_true(scene: tuple[np.ndarray, ...]) -> None:
+    predose, image, _, region = scene
+    found = read_enhancement(image, predose, region, SPACING)
+    shown = enhancement(image, predose, region)
+    for share, expected in ((1.0, 0), (0.6, 0), (0.4, 3), (0.0, 3)):
+        true = enhancement(predose + share * (image - predose), predose, region)
+        assert count_invented(found, shown, true) == expected
+    assert count_invented(found * 0, shown, shown) == 0
+    blob = image + 40 * ball((1, 48, 48), 2)
+    marked = read_enhancement(blob, predose, region, SPACING)
+    assert count_invented(marked, enhancement(blob, predose, region), shown) == 1
 
 
 def test_the_reader_minds_no_gain_and_no_noise_that_is_its_own(scene: tuple[np.ndarray, ...]) -> None:
