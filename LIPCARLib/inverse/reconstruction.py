@@ -308,7 +308,7 @@ def _solve(
             difference = session.forward_operator(found, session.predose) - session.lowdose
     if difference is not None and model.uses_acquisition and session.predose is not None:
         low, before = session.lowdose, session.predose[:, :1]
-        deviations = consistency.standardized(low + difference, low, before, session.sigma)
+        deviations = consistency.standardized(low + difference, low, before, session.sigma, slices.conditions)
         unexplained = consistency.unexplained(deviations, low, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)

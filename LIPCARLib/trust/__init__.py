@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from .files import evidence_files
     from .findings import KINDS, Finding
-    from .per_voxel import Evidence, evidence
+    from .per_voxel import SURE, Evidence, evidence
     from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
@@ -55,6 +55,7 @@ _HOME = {
         "Finding",
     ),
     "per_voxel": (
+        "SURE",
         "Evidence",
         "evidence",
     ),
@@ -74,6 +75,7 @@ __all__ = [
     "OVERLAP",
     "READER",
     "STOP",
+    "SURE",
     "Control",
     "Evidence",
     "Finding",

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ..imaging import Examination
 from ..imaging.intensity import foreground
-from ..inverse import Model, Progress, Result, choose_device
+from ..inverse import Conditions, Model, Progress, Result, choose_device
 from ..inverse.anchor import Anchor, anchor, inverted
-from ..inverse.conditions import Conditions
 from ..inverse.consistency import DEVIATIONS, SIDE, averaged, standardized
 from ..inverse.denoising import body
 from ..inverse.devices import describe
@@ -176,7 +175,7 @@ def _maps(
     predicted = _lowdose_of(highdose, physics, conditions)
     support = _support(highdose, predicted, physics, predose, slices)
     if model.uses_acquisition:  # F is the equation
-        deviations = standardized(predicted, slices.lowdose, predose, slices.sigma)
+        deviations = standardized(predicted, slices.lowdose, predose, slices.sigma, conditions)
     else:
         deviations = _deviations(model, highdose, slices, predose)
     spread = support.uncertainty
@@ -192,31 +191,33 @@ def _deviations(model: Model, highdose: Tensor, slices: Slices, predose: Tensor 
     session = model.session(slices)
     predicted = session.forward_operator(highdose, session.predose)
     before = session.lowdose if predose is None else predose
-    return standardized(predicted, session.lowdose, before, session.sigma)
+    return standardized(predicted, session.lowdose, before, session.sigma, slices.conditions)
 
 
 def _support(highdose: Tensor, predicted: Tensor, physics: Anchor, predose: Tensor, slices: Slices) -> _Support:
     """What x_L - x_P says of a result that the equation makes `predicted` of."""
-    lowdose, sigma, inside = slices.lowdose, slices.sigma, body(slices.lowdose, slices.floor)
-    off = standardized(predicted, lowdose, predose, sigma)
+    lowdose, sigma, conditions = slices.lowdose, slices.sigma, slices.conditions
+    off = standardized(predicted, lowdose, predose, sigma, conditions)
     change, shown = averaged(lowdose - predose), averaged(predicted - physics.predose)
     least = DEVIATIONS * sigma / SIDE
     unsupported = (off > DEVIATIONS) & (shown > least)
     suppressed = (off < -DEVIATIONS) & (change > math.sqrt(2) * least)
-    supported = inverted(physics.predose, physics.predose + change, physics.headroom, slices.conditions)
+    supported = inverted(physics.predose, physics.predose + change, physics.headroom, conditions)
     # No dose makes tissue darker than drift does.
-    brightest = standardized(predicted.maximum((1 - DRIFT) * physics.predose), lowdose, predose, sigma)
+    brightened = predicted.maximum((1 - DRIFT) * physics.predose)
     return _Support(
-        equation=brightest,
-        uncertainty=deviation(highdose, predicted, physics, slices),
-        labels=inside * (UNSUPPORTED * unsupported + SUPPRESSED * suppressed),
+        equation=standardized(brightened, lowdose, predose, sigma, conditions),
+        uncertainty=deviation(highdose, predicted, physics, predose, slices),
+        labels=body(lowdose, slices.floor) * (UNSUPPORTED * unsupported + SUPPRESSED * suppressed),
         difference=averaged(highdose) - supported,
     )
 
 
 def _lowdose_of(highdose: Tensor, physics: Anchor, conditions: Conditions) -> Tensor:
+    """F(x) by the equation; beyond saturation, where it goes on along a tangent, no more than x."""
     fraction = conditions.dose_fraction.view(-1, 1, 1, 1)
-    return lowdose_of(highdose, physics.predose, physics.headroom, fraction, conditions.curve())
+    predicted = lowdose_of(highdose, physics.predose, physics.headroom, fraction, conditions.curve())
+    return predicted.minimum(highdose.maximum(physics.predose))
 
 
 def _change(examination: Examination, result: Result) -> float:

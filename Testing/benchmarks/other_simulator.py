@@ -41,7 +41,8 @@ def write_subject(folder: Path, rng: np.random.Generator, linear: bool) -> None:
         noise = session.noise * rng.standard_normal((2, *volumes[role].shape))
         volumes[role] = np.hypot(volumes[role] + noise[0], noise[1])
     for role, volume in volumes.items():
-        sitk.WriteImage(sitk.GetImageFromArray((SCALE * volume).round().astype(np.uint16)), folder / f"{role}.nrrd")
+        stored = (SCALE * volume).round().clip(0).astype(np.uint16)  # blurring undershoots
+        sitk.WriteImage(sitk.GetImageFromArray(stored), folder / f"{role}.nrrd")
     sitk.WriteImage(sitk.GetImageFromArray(session.labels), folder / "labels.nrrd")
     words = {"dose_fraction": session.dose_fraction, "noise": session.noise, "linear": linear}
     (folder / "parameters.json").write_text(json.dumps(words), encoding="utf-8")

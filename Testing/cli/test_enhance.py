@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from LIPCARLib import trust
 from LIPCARLib.cli import run
 from LIPCARLib.cli.enhance import Outputs
 from LIPCARLib.errors import LIPCARError
@@ -229,6 +230,9 @@ def test_each_output_has_a_place_of_its_own(tmp_path: Path) -> None:
         Outputs(image, prior=folder / ".." / "out.nrrd"),
         Outputs(image, dicom=image),
         Outputs(image, dicom=image / "series"),
+        Outputs(image, dicom=folder, evidence=folder),
+        Outputs(folder / "out.nrrd", evidence=folder),
+        Outputs(image, report=folder / "findings.dcm", evidence=folder),
     ):
         with pytest.raises(LIPCARError, match="is named for two outputs, or lies in one"):
             outputs.check([])
@@ -243,3 +247,34 @@ def test_no_input_is_overwritten(tmp_path: Path) -> None:
     for report in (lowdose, tmp_path / "low.json", series / "1.dcm"):
         with pytest.raises(LIPCARError, match="is an input and would be overwritten"):
             Outputs(tmp_path / "out.nrrd", report=report).check([lowdose, series])
+
+
+def test_evidence_is_written_with_the_image_and_stands_in_the_report(
+    subject: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    more = ("--evidence", subject / "e", "--dicom-output", subject / "d", "--report", subject / "r.json")
+    assert signal(subject, *more) == 0
+    names = {"consistency.nrrd", "equation.nrrd", "uncertainty.nrrd", "findings.seg.nrrd"}
+    names |= {"consistency.dcm", "equation.dcm", "uncertainty.dcm", "findings.dcm"}
+    assert {path.name for path in (subject / "e").iterdir()} == names
+    report = json.loads((subject / "r.json").read_text())["evidence"]
+    examination = Examination.read(subject / "lowdose.nrrd", subject / "predose.nrrd")
+    model = load_model("signal")
+    found = complete(trust.evidence(examination, model, complete(reconstruct(examination, model)), device="cpu"))
+    assert report == json.loads(json.dumps(found.summary()))
+    written = examination.slices_of(sitk.ReadImage(str(subject / "e" / "uncertainty.nrrd")), "the map")
+    np.testing.assert_array_equal(written, found.uncertainty)
+    capsys.readouterr()
+    assert signal(subject, "--evidence", subject / "e") == 2
+    assert "is not empty" in " ".join(capsys.readouterr().err.split())
+
+
+def test_evidence_without_a_predose_image_says_what_it_cannot_tell(
+    subject: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--lowdose", subject / "lowdose.nrrd", "--output", tmp_path / "o.nrrd", "--evidence", tmp_path / "e"]
+    options = ["--model", "vnet-lowdose", "--device", "cpu", "--alpha", "0.006", "--iterations", "1"]
+    assert run(["enhance", *map(str, (*common, *options))]) == 0
+    assert [path.name for path in (tmp_path / "e").iterdir()] == ["consistency.nrrd"]
+    assert "Without a pre-dose image that fits" in " ".join(capsys.readouterr().err.split())

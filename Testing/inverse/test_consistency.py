@@ -1,11 +1,16 @@
-"""Where a result does not explain the measurement: counted inside the body, beyond noise, and said once."""
+"""Where a result does not explain the measurement: counted inside the body, beyond noise and F's error, said once."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from LIPCARLib.inverse.consistency import EQUATION_ERROR, unexplained, words
+from LIPCARLib.inverse import Conditions
+from LIPCARLib.inverse.consistency import DEVIATIONS, SIDE, standardized, unexplained, words
+from LIPCARLib.physics import Acquisition
+
+UNTOLD = Conditions.of_examination(2, None, None, assumed_fraction=0.22)
+TOLD = Conditions.of_examination(2, Acquisition.assumed(), 0.2, assumed_fraction=0.22)
 
 
 @pytest.fixture
@@ -17,23 +22,33 @@ def head() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.05])
-def test_noise_explains_itself(head: torch.Tensor, sigma: float) -> None:
+def test_noise_is_expected_as_it_is(head: torch.Tensor, sigma: float) -> None:
     noise = sigma * torch.randn(head.shape, generator=torch.Generator().manual_seed(0))
-    assert unexplained(noise, head, sigma, 0.0).max() < 0.002
+    deviations = standardized(head, head + noise, head + noise, sigma, TOLD)
+    assert deviations[..., 2:-2, 2:-2].std() == pytest.approx(1, abs=0.1)
+    assert unexplained(deviations, head, 0.0).max() < 0.002
 
 
 def test_a_lesion_that_was_not_measured_is_found_in_its_slice(head: torch.Tensor) -> None:
-    residual = torch.zeros_like(head)
-    residual[1, :, 40:50, 20:30] = 4 * EQUATION_ERROR
-    shares = unexplained(residual, head, 0.01, 0.0)
+    added = torch.zeros_like(head)
+    added[1, :, 40:50, 20:30] = 4 * DEVIATIONS * 0.01 / SIDE
+    shares = unexplained(standardized(head + added, head, head, 0.01, TOLD), head, 0.0)
     assert shares[0] == 0
-    assert shares[1] == pytest.approx(100 / (34 * 64), rel=0.4)  # edges of neighborhoods belong to it
+    assert shares[1] == pytest.approx(100 / (34 * 64), rel=0.6)  # edges of neighborhoods belong to it
+
+
+def test_of_enhancement_that_both_have_the_operator_may_be_off(head: torch.Tensor) -> None:
+    lowdose, predicted = head + 0.2, head + 0.25
+    told, untold = (standardized(predicted, lowdose, head, 1e-4, known).median() for known in (TOLD, UNTOLD))
+    assert untold < told < 1
+    assert standardized(predicted, head, head, 1e-4, UNTOLD).median() > 1000  # where one has none, it may not
+    assert standardized(head, lowdose, head, 1e-4, UNTOLD).median() < -1000
 
 
 def test_air_is_no_body(head: torch.Tensor) -> None:
-    residual = torch.zeros_like(head)
-    residual[..., :20, :] = 1.0
-    assert unexplained(residual, head, 0.01, 0.0).tolist() == [0.0, 0.0]
+    deviations = torch.zeros_like(head)
+    deviations[..., :20, :] = 100
+    assert unexplained(deviations, head, 0.0).tolist() == [0.0, 0.0]
 
 
 def test_the_worst_slice_is_named() -> None:
