@@ -30,8 +30,8 @@ def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) ->
         table = Table(*about.columns, title=about.title, caption=about.note, title_justify="left", box=None)
         table.caption_justify = "left"
         for line in about.rows:
-            cells = zip(line, about.columns, strict=True)
-            table.add_row(*(f"{c.text} {c.interval}".strip() if " minus " in name else c.text for c, name in cells))
+            named = zip(about.columns, line, strict=True)
+            table.add_row(*(f"{c.text} {c.interval}".strip() if " minus " in name else c.text for name, c in named))
         yield table
     scores = [row for result in results for row in result.scores]
     for region in REGIONS:

@@ -43,6 +43,8 @@ LESION_NOTE = (
     "diameter of a circle as large as the largest section."
 )
 """What a reader of the tables must know."""
+USEFUL = 0.5
+"""Share of the lesions that the blinded reader must find in the full dose itself, lest the table says little."""
 CURVES = (("image", "ssim"), ("body", "ssim"), ("body", "rmse"), ("tumor", "rmse"))
 """Region and score of every robustness curve."""
 
@@ -163,9 +165,16 @@ def lesion_tables(results: Sequence[SubjectResult]) -> list[Table]:
     sizes = {(row.subject, row.lesion): row.diameter for result in results for row in result.lesions}
     small = sum(size < SMALL for size in sizes.values())
     count = f"{len(sizes)} in {len(results)} subjects, {small} of them < {SMALL:g} mm"
+    full = found.get(HIGHDOSE, {}).get("sensitivity")
+    doubt = ""
+    if full is not None and full.mean < USEFUL:
+        doubt = (
+            f" In the full dose itself the reader finds {full.mean:.0%}: it needs mostly tissue that takes up no "
+            "agent, and says little of these images."
+        )
     tables = []
     for title, measures, note in (
-        (f"Lesions that a blinded reader found ({count})", FOUND_TITLES, LESION_NOTE),
+        (f"Lesions that a blinded reader found ({count})", FOUND_TITLES, LESION_NOTE + doubt),
         ("Lesions as they are shown", SHOWN_TITLES, ""),
     ):
         titles = {key: name for key, name in measures.items() if any(key in row for row in found.values())}

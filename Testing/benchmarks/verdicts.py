@@ -162,7 +162,8 @@ def disturbed(case: Case, others: list[Case]) -> Iterator[tuple[str, str, Make]]
         yield "gain that drifts across, matched", f"{drift:g}", made(predose=pre * field)
     for other in others:
         image = other.subject.examination.predose
-        if image is not None and image.shape == low.shape and other.subject.name[:6] != s.name[:6] * ("head" in s.name):
+        stranger = other.subject.name.split(" ")[0] != s.name.split(" ")[0]
+        if stranger and image is not None and image.shape == low.shape:
             level = np.median(pre[foreground(pre)]) / np.median(image[foreground(image)])
             yield "pre-dose image of another patient", "", made(predose=image)
             yield "the same, matching off", "", made(predose=image * level, match=False)

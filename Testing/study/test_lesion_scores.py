@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from LIPCARLib.imaging import Examination
 from LIPCARLib.learning import Subject, read_subject
 from LIPCARLib.simulation import Tissue
+from LIPCARLib.study import SubjectResult, lesion_tables
 from LIPCARLib.study.lesion_scores import SMALL, LesionScore, ReadingScore, reading_region, score_lesions
 from LIPCARLib.study.statistics import compare_lesions
 
@@ -99,6 +100,13 @@ def test_without_labels_or_predose_image_nothing_is_made_up(subject: Subject) ->
     found, reading = rows_of(alone, subject.highdose)
     assert [(row.found, row.dice, row.found_volume) for row in found] == [(None, None, None)] * 2
     assert found[0].lesion_to_brain > 2 and reading == ReadingScore("s", "x", None, None, None)
+
+
+@pytest.mark.parametrize(("found", "doubted"), [(1, True), (3, False)])
+def test_a_reader_who_finds_little_in_the_full_dose_is_doubted(found: int, doubted: bool) -> None:
+    rows = [LesionScore(str(n), "high-dose", 1, 9.0, 10.0, n < found, 10.0, 1.0, 0.0, None, None) for n in range(4)]
+    (first, _) = lesion_tables([SubjectResult(row.subject, [], [row], [], None) for row in rows])
+    assert ("finds 25%" in first.note) == doubted == ("says little" in first.note)
 
 
 def test_what_is_found_adds_up_by_size_and_beside_the_full_dose() -> None:
