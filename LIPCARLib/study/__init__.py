@@ -2,6 +2,7 @@
 
 from .cohort_run import Failure, run_experiment
 from .disturbances import LEVELS, Disturbance
+from .enhancement import Enhanced, Inputs, Outputs, enhance_examination, solve
 from .experiment import METHODS, Experiment
 from .experiment_report import write_curves, write_experiment
 from .figures import comparison_figure
@@ -17,16 +18,21 @@ __all__ = [
     "METHODS",
     "Comparison",
     "Disturbance",
+    "Enhanced",
     "Experiment",
     "Failure",
+    "Inputs",
+    "Outputs",
     "SubjectResult",
     "build_report",
     "card_scores",
     "compare",
     "comparison_figure",
+    "enhance_examination",
     "examination_metrics",
     "most_enhancing_slices",
     "run_experiment",
+    "solve",
     "write_curves",
     "write_experiment",
 ]

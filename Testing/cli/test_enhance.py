@@ -11,10 +11,10 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.cli import run
-from LIPCARLib.cli.enhance import Outputs
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
 from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
+from LIPCARLib.study import Outputs
 
 
 def enhance(subject: Path, model: Path, *more: str | Path) -> int:

@@ -1,0 +1,199 @@
+"""One examination from its files to its outputs: what `lipcar enhance` does once, and `lipcar cohort` many times."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import LIPCARError
+from ..imaging import (
+    Examination,
+    SeriesSource,
+    check_output,
+    read_image,
+    series_file,
+    series_files,
+    series_source,
+    sidecar,
+    told_acquisition,
+    write_files,
+)
+from ..inverse import Model, Result, complete, default_model, load_model, reconstruct
+from ..storage import check_fresh, check_place
+from .figures import comparison_figure
+from .run_report import build_report, most_enhancing_slices
+
+PICTURE_SLICES = 2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an examination is read from; arguments are as in `Examination.read`.
+
+    Attributes:
+        acquisition: a file as of `imaging.told_acquisition`.
+        t1_map: an image of T1 before the agent.
+    """
+
+    lowdose: Path
+    predose: Path | None = None
+    highdose: Path | None = None
+    acquisition: Path | None = None
+    t1_map: Path | None = None
+    slice_axis: int | None = None
+    match_predose: bool = True
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files and folders that are read."""
+        paths = (self.lowdose, self.predose, self.highdose, self.acquisition, self.t1_map)
+        return [path for path in paths if path is not None]
+
+    def read(self) -> Examination:
+        """The examination, with its T1 map.
+
+        Raises:
+            LIPCARError: a file that cannot be read, or does not fit the others.
+        """
+        told = None if self.acquisition is None else told_acquisition(self.acquisition)
+        examination = Examination.read(
+            self.lowdose, self.predose, self.highdose, self.slice_axis, self.match_predose, told
+        )
+        if self.t1_map is None:
+            return examination
+        said: list[str] = []
+        return examination.with_t1_map(read_image(self.t1_map, said), f"The T1 map ('{self.t1_map}')", said)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go; None leaves one out. A DICOM series goes into the study of `dicom_source`, if that has one."""
+
+    image: Path
+    prior: Path | None = None
+    report: Path | None = None
+    picture: Path | None = None
+    picture_slices: tuple[int, ...] | None = None
+    dicom: Path | None = None
+    dicom_source: SeriesSource | None = None
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Before anything is computed: each output can be written and has a place of its own, and no input is lost."""
+        images = [path for path in (self.image, self.prior) if path is not None]
+        others = [path for path in (self.report, self.picture) if path is not None]
+        for path in images:
+            check_output(path)
+        for path in others:
+            check_place(path)
+        folders = [] if self.dicom is None else [self.dicom]
+        for folder in folders:
+            check_fresh(folder)
+        outputs = [_real(path) for path in (*images, *others, *folders)]
+        read = {_real(path) for path in (*inputs, *filter(None, map(sidecar, inputs)))}
+        for path in outputs:
+            around = [one for one in outputs if one in path.parents]
+            if outputs.count(path) > 1 or around:
+                raise LIPCARError(f"'{path}' is named for two outputs, or lies in one; give each a place of its own.")
+            if path in read or (read & {*path.parents} and path.is_file() and series_file(path)):
+                raise LIPCARError(f"'{path}' is an input and would be overwritten; choose another output.")
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What came of an examination: its result, the report, and the files and folders that were written."""
+
+    examination: Examination
+    model: Model
+    result: Result
+    report: dict[str, Any]
+    written: list[Path]
+
+
+Solve = Callable[[Examination, Model, dict[str, Any]], Result]
+"""Reconstructs an examination with a model and options of `inverse.reconstruct`."""
+
+
+def solve(examination: Examination, model: Model, options: dict[str, Any]) -> Result:
+    """Reconstruct in this process, silently."""
+    return complete(reconstruct(examination, model, **options))
+
+
+def enhance_examination(
+    inputs: Inputs,
+    outputs: Outputs,
+    model: str | os.PathLike[str] | None,
+    options: dict[str, Any],
+    tell: Callable[[str], None],
+    solve: Solve = solve,
+) -> Enhanced:
+    """Read an examination, reconstruct it, and write all outputs or none.
+
+    Args:
+        inputs: where from.
+        outputs: where to; they are not checked here, and folders that are missing are made.
+        model: a name or folder, None for the shipped one that suits the examination.
+        options: of `inverse.reconstruct`.
+        tell: is called with each notice as soon as it is known.
+        solve: how the reconstruction is run.
+
+    Raises:
+        LIPCARError: what a user can mend, in the inputs, the model or the options; an output that cannot be written.
+    """
+    examination = inputs.read()
+    if outputs.dicom is not None:
+        notices: list[str] = []
+        outputs = replace(outputs, dicom_source=series_source(inputs.lowdose, notices))
+        examination = replace(examination, notices=(*examination.notices, *notices))
+    chosen = load_model(
+        default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
+    )
+    if not chosen.uses_acquisition and (inputs.acquisition is not None or inputs.t1_map is not None):
+        tell(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
+    for notice in examination.notices:
+        tell(notice)
+    if examination.predose is not None and not chosen.uses_predose:
+        tell(f"the model '{chosen.name}' does not use the pre-dose image.")
+    result = solve(examination, chosen, options)
+    for notice in result.notices:
+        tell(notice)
+    report = build_report(examination, result)
+    written = _write(examination, result, report, outputs, tell)
+    return Enhanced(examination, chosen, result, report, written)
+
+
+def _write(
+    examination: Examination, result: Result, report: dict[str, Any], outputs: Outputs, tell: Callable[[str], None]
+) -> list[Path]:
+    """Write all outputs or none; what was written."""
+    image = examination.to_image(result.highdose)
+    folder, notices = outputs.dicom, list[str]()
+    series: dict[Path, bytes] = {}
+    if folder is not None:
+        axis, source = examination.slice_axis, outputs.dicom_source
+        series = series_files(folder, image, axis, result.provenance, source, notices=notices)
+    for notice in notices:
+        tell(notice)
+    report["notices"] += notices
+    files: dict[Path, Any] = {outputs.image: image}
+    if outputs.prior is not None:
+        files[outputs.prior] = examination.to_image(result.prior)
+    if outputs.report is not None:
+        files[outputs.report] = (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
+    if outputs.picture is not None:
+        count = min(PICTURE_SLICES, len(examination.lowdose))
+        slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
+        files[outputs.picture] = comparison_figure(examination, result, slices, report)
+    metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
+    if folder is None:
+        write_files(files, metadata)
+        return list(files)
+    write_files({**files, **series}, metadata, folder)
+    return [*files, folder]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
