@@ -1,6 +1,10 @@
 """What a method is worth: the experiment and its disturbances, scores, statistics, tables, figures, reports."""
 
+from .cohort_enhancement import FAILED, CohortSettings, Outcome
+from .cohort_inputs import LAYOUTS, Entry, find_examinations
 from .cohort_run import Failure, run_experiment
+from .cohort_summary import check_summary, write_summary
+from .cohort_workers import dask_client, enhance_cohort
 from .disturbances import LEVELS, Disturbance
 from .enhancement import Enhanced, Inputs, Outputs, enhance_examination, solve
 from .experiment import METHODS, Experiment
@@ -14,25 +18,35 @@ from .statistics import Comparison, compare
 __all__ = [
     "CARD_ALPHAS",
     "CARD_METHODS",
+    "FAILED",
+    "LAYOUTS",
     "LEVELS",
     "METHODS",
+    "CohortSettings",
     "Comparison",
     "Disturbance",
     "Enhanced",
+    "Entry",
     "Experiment",
     "Failure",
     "Inputs",
+    "Outcome",
     "Outputs",
     "SubjectResult",
     "build_report",
     "card_scores",
+    "check_summary",
     "compare",
     "comparison_figure",
+    "dask_client",
+    "enhance_cohort",
     "enhance_examination",
     "examination_metrics",
+    "find_examinations",
     "most_enhancing_slices",
     "run_experiment",
     "solve",
     "write_curves",
     "write_experiment",
+    "write_summary",
 ]

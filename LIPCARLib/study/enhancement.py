@@ -23,6 +23,8 @@ from ..imaging import (
     write_files,
 )
 from ..inverse import Model, Result, complete, default_model, load_model, reconstruct
+from ..json_file import read_json
+from ..physics import Acquisition
 from ..storage import check_fresh, check_place
 from .figures import comparison_figure
 from .run_report import build_report, most_enhancing_slices
@@ -37,6 +39,8 @@ class Inputs:
     Attributes:
         acquisition: a file as of `imaging.told_acquisition`.
         t1_map: an image of T1 before the agent.
+        sidecars: files with keys of a BIDS sidecar, a later one's before an earlier one's; they count where there is
+            no `acquisition`.
     """
 
     lowdose: Path
@@ -46,12 +50,13 @@ class Inputs:
     t1_map: Path | None = None
     slice_axis: int | None = None
     match_predose: bool = True
+    sidecars: tuple[Path, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
         """The files and folders that are read."""
         paths = (self.lowdose, self.predose, self.highdose, self.acquisition, self.t1_map)
-        return [path for path in paths if path is not None]
+        return [*(path for path in paths if path is not None), *self.sidecars]
 
     def read(self) -> Examination:
         """The examination, with its T1 map.
@@ -59,7 +64,7 @@ class Inputs:
         Raises:
             LIPCARError: a file that cannot be read, or does not fit the others.
         """
-        told = None if self.acquisition is None else told_acquisition(self.acquisition)
+        told = self._inherited() if self.acquisition is None else told_acquisition(self.acquisition)
         examination = Examination.read(
             self.lowdose, self.predose, self.highdose, self.slice_axis, self.match_predose, told
         )
@@ -67,6 +72,13 @@ class Inputs:
             return examination
         said: list[str] = []
         return examination.with_t1_map(read_image(self.t1_map, said), f"The T1 map ('{self.t1_map}')", said)
+
+    def _inherited(self) -> Acquisition | None:
+        keys: dict[str, Any] = {}
+        for path in self.sidecars:
+            found = read_json(path, "JSON file", "Write one with the keys of a BIDS sidecar.")
+            keys |= found if isinstance(found, dict) else {}
+        return Acquisition.from_bids(keys) if keys else None
 
 
 @dataclass(frozen=True)
