@@ -7,6 +7,7 @@ import json
 import os
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from .. import __version__
 from ..errors import LIPCARError, advice
 from ..imaging import sidecar
 from ..inverse import default_model, load_model
-from ..json_file import OBJECT, TEXT, complaints, read_json
+from ..json_file import TEXT, Field, complaints, read_json
 from ..storage import HIDDEN, claimed, write
 from .cohort_dicom import gathered
 from .cohort_inputs import Entry
@@ -28,7 +29,20 @@ SERIES = "dicom"
 PATIENCE = 600.0
 """Seconds to wait for a worker that is still at it, as when the run that sent it there was killed."""
 ENHANCED, KEPT, FAILED = "enhanced", "kept", "failed"
-_CONTENT = {"key": TEXT, "files": OBJECT, "facts": OBJECT}
+
+
+def _strange(file: tuple[str, Any]) -> bool:
+    """Whether it is not the name and the size of a file in an examination's folder."""
+    return not isinstance(file[1], int) or not {*Path(file[0]).parts[:-1]} <= {SERIES} or file[0] in ("", "..", ".")
+
+
+_CONTENT = {
+    "key": TEXT,
+    "files": Field("sizes by name", lambda value: isinstance(value, dict) and not any(map(_strange, value.items()))),
+    "facts.notices": Field("texts", lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)),
+    "facts.model": TEXT,
+    "facts.alpha": TEXT,
+}
 
 
 @dataclass(frozen=True)
@@ -121,12 +135,12 @@ def done_before(task: Task) -> Outcome | None:
     """What is there of a task, if nothing that it depends on has changed since and all its files are there."""
     try:
         content = read_json(task.folder / RECORD, "record", "")
-        files: dict[str, int] = content["files"]
         if any(complaints(content, _CONTENT)) or content["key"] != task.key():
             return None
+        files: dict[str, int] = content["files"]
         if any((task.folder / name).stat().st_size != size for name, size in files.items()):
             return None
-    except (LIPCARError, OSError, KeyError, TypeError):  # none, one of another version, a result that is gone
+    except (LIPCARError, OSError):  # none, one of another version, a result that is gone
         return None
     return Outcome(task.entry, KEPT, facts=content["facts"], files=tuple(files))
 
@@ -141,6 +155,8 @@ def carry_out(task: Task) -> Outcome:
         with claimed(task.folder, PATIENCE):
             return done_before(task) or _enhance(task)
     except Exception as error:
+        with suppress(OSError):
+            task.folder.rmdir()  # where nothing came of it
         return Outcome(task.entry, FAILED, _reason(error))
 
 
