@@ -120,7 +120,7 @@ class Outcome:
         entry: which one.
         state: ENHANCED, KEPT (it was done before), FAILED.
         reason: why it failed, one line.
-        facts: for a summary: verdict, notices, seconds, slices, model, alpha.
+        facts: for a summary: verdict and its reasons, notices, seconds, slices, model, alpha.
         files: names of its results in its folder.
     """
 
@@ -193,7 +193,8 @@ def _enhance(task: Task) -> Outcome:
 
 def _facts(done: Enhanced, notices: list[str]) -> dict[str, Any]:
     return {
-        "verdict": done.report.get("verdict"),
+        "verdict": str(done.report.get("verdict") or ""),
+        "reasons": str(done.report.get("verdict_reasons") or ""),
         "notices": notices,
         "seconds": round(done.result.seconds, 1),
         "slices": len(done.result.highdose),

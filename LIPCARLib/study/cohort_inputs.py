@@ -159,14 +159,12 @@ def _bids_parts(path: Path) -> tuple[dict[str, str], str]:
 def _bids_role(path: Path, role: str, patterns: Patterns) -> bool:
     if patterns.get(role):
         return matches(path.name, patterns[role])
+    if any(matches(path.name, given) for given in patterns.values()):
+        return False  # it was chosen for another
     entities = _bids_parts(path)[0]
     told = [label for key in ("ce", "acq") if (label := entities.get(key, "").lower())]
     named = {one for one, words in BIDS_WORDS.items() if any(word in label for word in words for label in told)}
-    if role in named:
-        return True
-    # Where patterns choose the others, what they chose is not taken for the pre-dose image as well.
-    others = any(matches(path.name, given) for given in patterns.values() if given)
-    return role == "predose" and not named and "ce" not in entities and not others
+    return role in named or (role == "predose" and not named and "ce" not in entities)
 
 
 def inherited_sidecars(root: Path, image: Path) -> tuple[Path, ...]:

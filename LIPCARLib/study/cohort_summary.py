@@ -65,7 +65,6 @@ def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: 
 def summary_row(outcome: Outcome) -> dict[str, Any]:
     """One examination in the summary; links are relative to its page."""
     facts = outcome.facts
-    verdict, reasons = _verdict(facts.get("verdict"))
     folder = outcome.entry.folder
     place = f"{EXAMINATIONS}/{quote(folder)}"
     links = {name: f"{place}/{quote(name)}" for name in outcome.files if "/" not in name and name != "picture.png"}
@@ -77,8 +76,8 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
             (f"{EXAMINATIONS}/{folder}/{name}" for name in outcome.files if name.startswith("enhanced.")), ""
         ),
         "state": outcome.state,
-        "verdict": verdict,
-        "reasons": [*reasons, *([outcome.reason] if outcome.reason else [])],
+        "verdict": facts.get("verdict", ""),
+        "reason": outcome.reason or facts.get("reasons", ""),
         "notices": list(facts.get("notices", ())),
         "seconds": facts.get("seconds"),
         "slices": facts.get("slices"),
@@ -87,13 +86,6 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         "picture": f"{place}/picture.png" if "picture.png" in outcome.files else "",
         "links": links,
     }
-
-
-def _verdict(said: Any) -> tuple[str, list[str]]:
-    """What a report says: the word, and its reasons; empty where it says none."""
-    if isinstance(said, Mapping):
-        return str(said.get("verdict", "")), [str(reason) for reason in said.get("reasons", ())]
-    return str(said or ""), []
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[int, int, str]:
