@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -94,11 +94,11 @@ def cohort(
         raise typer.Exit(1)
 
 
-def _follow(steps: Iterator[Outcome], entries: list[Entry], output: Path, title: str) -> list[Outcome]:
+def _follow(steps: Generator[Outcome, None, None], entries: list[Entry], output: Path, title: str) -> list[Outcome]:
     """All outcomes; their progress is drawn, and the summary shows what there is so far."""
     outcomes: list[Outcome] = []
     begun = written = time.monotonic()
-    with progress_bar("Enhancing", len(entries)) as (bar, task):
+    with closing(steps), progress_bar("Enhancing", len(entries)) as (bar, task):  # what waits is called off at an error
         for outcome in steps:
             outcomes.append(outcome)
             name, now = outcome.entry.name, time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,8 @@ def start_processes(devices: int, nodes: int, device: str) -> Processes:
     found = torch.cuda.device_count()
     if kind == "cuda" and devices > found:
         raise LIPCARError(f"{devices} devices were asked for, and there are {found}. Ask for fewer, or --device cpu.")
+    for name in ("lightning_fabric", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # who takes part is seen in the settings
     try:
         fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
         fabric.launch()

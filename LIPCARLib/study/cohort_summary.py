@@ -72,6 +72,7 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         links["DICOM series"] = f"{place}/{SERIES}/"
     return {
         "name": _shown(outcome.entry.name),
+        "folder": folder,
         "image": next(
             (f"{EXAMINATIONS}/{folder}/{name}" for name in outcome.files if name.startswith("enhanced.")), ""
         ),

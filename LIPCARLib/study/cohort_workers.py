@@ -6,7 +6,7 @@ import logging
 import os
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GL
 
 def enhance_cohort(
     entries: Sequence[Entry], root: Path, output: Path, settings: CohortSettings, client: Client | None = None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Enhance the examinations of a cohort that are not done; yields each as it is over, those that are done first.
 
     Args:
