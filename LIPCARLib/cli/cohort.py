@@ -25,6 +25,7 @@ from ..study import (
     find_examinations,
     write_summary,
 )
+from ..trust import STOP
 from .console import err, out, print_notice, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
 
@@ -59,6 +60,8 @@ def cohort(
     ] = None,
     suffix: Annotated[str, typer.Option("--format", help=f"Of the images: {', '.join(SUFFIXES)}.")] = SUFFIXES[0],
     dicom: Annotated[bool, typer.Option("--dicom", help="Write each result as a DICOM MR series too.")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="Write maps of evidence too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write even results that should not be used.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes on this machine; more than 1 need Dask.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler, whose workers do the work; tcp://host:8786.")
@@ -72,7 +75,7 @@ def cohort(
         raise LIPCARError(f"The format is '{suffix}'; expected one of: {', '.join(SUFFIXES)}.")
     check_summary()
     options = {"alpha": check_alpha(alpha), "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    settings = CohortSettings(model, {**options, "device": device}, match_predose, suffix, dicom)
+    settings = CohortSettings(model, {**options, "device": device}, match_predose, suffix, dicom, evidence, force)
     patterns = {"lowdose": lowdose or [], "predose": predose or [], "highdose": highdose or []}
     entries = find_examinations(source, layout, patterns)
     title = f"LIPCAR: {source.resolve().name}"
@@ -83,7 +86,11 @@ def cohort(
             outcomes = _follow(steps, entries, output, title)
         written = write_summary(output, title, outcomes, len(entries))
     failed = [outcome for outcome in outcomes if outcome.state == FAILED]
-    out.print(f"{len(outcomes) - len(failed)} of {len(entries)} examinations are enhanced.")
+    refused = [outcome for outcome in outcomes if outcome.facts.get("verdict") == STOP and not force]
+    out.print(f"{len(outcomes) - len(failed) - len(refused)} of {len(entries)} examinations are enhanced.")
+    if refused:
+        names = ", ".join(outcome.entry.name for outcome in refused)
+        print_notice(f"{len(refused)} should not be used and have no image: {names}. --force writes them too.")
     print_written(written)
     out.print("Simulated images, research only: not for diagnosis.", style="dim")
     if failed:

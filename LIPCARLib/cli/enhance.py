@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
-from ..imaging import AXES, Examination
-from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete, reconstruct
+from ..imaging import AXES
+from ..inverse import AUTO, Progress, check_alpha, complete
 from ..resources import RESOURCES
 from ..storage import check_folder
 from ..study import Inputs, Outputs, enhance_examination
-from .console import out, print_notice, print_written, progress_bar, time_left
+from .console import out, print_notice, print_verdict, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
 from .tables import metrics_table
 
+Made = TypeVar("Made")
 DEMO_SLICES = (4, 1)
 """Of the sample: one with the tumor, one without."""
 
@@ -49,15 +52,20 @@ def enhance(
     highdose: Annotated[Path | None, typer.Option(help="A real high-dose image, for metrics only.")] = None,
     prior_output: Annotated[Path | None, typer.Option(help="Where to write the model's own guess.")] = None,
     dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="New folder for maps of what was measured, how sure it is, and what nothing supports."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write even a result that should not be used.")] = False,
 ) -> None:
     """Simulate the high-dose image of one examination."""
-    outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output)
+    outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, evidence=evidence)
     inputs = Inputs(lowdose, predose, highdose, acquisition, t1_map, _axis(slice_axis), match_predose)
     outputs.check(inputs.paths)
     options = {"alpha": check_alpha(alpha), "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    _enhance(inputs, outputs, model, {**options, "device": device})
+    _enhance(inputs, outputs, model, {**options, "device": device}, force)
 
 
 def demo(
@@ -87,8 +95,8 @@ def _axis(letter: str | None) -> int | None:
     return AXES.index(letter)
 
 
-def _enhance(inputs: Inputs, outputs: Outputs, model: str | None, options: dict[str, Any]) -> None:
-    done = enhance_examination(inputs, outputs, model, options, print_notice, _reconstruct)
+def _enhance(inputs: Inputs, outputs: Outputs, model: str | None, options: dict[str, Any], force: bool = False) -> None:
+    done = enhance_examination(inputs, outputs, model, options, _print_notice, _followed, force)
     result, report = done.result, done.report
     out.print(
         f"{len(result.highdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
@@ -98,14 +106,22 @@ def _enhance(inputs: Inputs, outputs: Outputs, model: str | None, options: dict[
     if "metrics" in report:
         out.print(metrics_table(report["metrics"]))
     print_written(done.written)
+    print_verdict(done.verdict.level, done.verdict.reasons)
     out.print("Simulated image, research only: not for diagnosis.", style="dim")
 
 
-def _reconstruct(examination: Examination, model: Model, options: dict[str, Any]) -> Result:
-    with progress_bar("Reconstructing") as (bar, task):
+def _print_notice(notice: str) -> None:
+    """What does not bear on the verdict, which names the rest as its reasons."""
+    if not isinstance(notice, Doubt):
+        print_notice(notice)
+
+
+def _followed(doing: str, steps: Generator[Progress, None, Made]) -> Made:
+    """Run to its end what yields its progress, with a bar."""
+    with progress_bar(doing) as (bar, task):
 
         def show(progress: Progress) -> None:
             text = f"{progress.slices_done}/{progress.slices_total} slices on {progress.device}"
             bar.update(task, completed=progress.fraction, info=f"{text}{time_left(progress.seconds_left)}")
 
-        return complete(reconstruct(examination, model, **options), show)
+        return complete(steps, show)

@@ -6,11 +6,11 @@ from .cohort_run import Failure, run_experiment
 from .cohort_summary import check_summary, write_summary
 from .cohort_workers import dask_client, enhance_cohort
 from .disturbances import LEVELS, Disturbance
-from .enhancement import Enhanced, Inputs, Outputs, enhance_examination, solve
+from .enhancement import Enhanced, Inputs, Outputs, RefusedError, enhance_examination
 from .experiment import METHODS, Experiment
 from .experiment_report import write_curves, write_experiment
 from .figures import comparison_figure
-from .model_card import CARD_ALPHAS, CARD_METHODS, card_scores
+from .model_card import CARD_ALPHAS, CARD_METHODS, card_scores, limit_words
 from .records import SubjectResult
 from .run_report import build_report, examination_metrics, most_enhancing_slices
 from .statistics import Comparison, compare
@@ -32,6 +32,7 @@ __all__ = [
     "Inputs",
     "Outcome",
     "Outputs",
+    "RefusedError",
     "SubjectResult",
     "build_report",
     "card_scores",
@@ -43,9 +44,9 @@ __all__ = [
     "enhance_examination",
     "examination_metrics",
     "find_examinations",
+    "limit_words",
     "most_enhancing_slices",
     "run_experiment",
-    "solve",
     "write_curves",
     "write_experiment",
     "write_summary",

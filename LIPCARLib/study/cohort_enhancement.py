@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..doubt import Doubt
 from ..errors import LIPCARError, advice
 from ..imaging import sidecar
 from ..inverse import default_model, load_model
@@ -20,12 +21,12 @@ from ..json_file import TEXT, Field, complaints, read_json
 from ..storage import HIDDEN, claimed, write
 from .cohort_dicom import gathered
 from .cohort_inputs import Entry
-from .enhancement import Enhanced, Outputs, enhance_examination
+from .enhancement import Enhanced, Outputs, RefusedError, enhance_examination
 
 RECORD = "record.json"
 """Beside an examination's results, written after them: while it is not there, nothing is done."""
-SERIES = "dicom"
-"""The folder of a DICOM series in it."""
+SERIES, MAPS = "dicom", "evidence"
+"""The folders in it, of a DICOM series and of what `trust.evidence_files` makes."""
 PATIENCE = 600.0
 """Seconds to wait for a worker that is still at it, as when the run that sent it there was killed."""
 ENHANCED, KEPT, FAILED = "enhanced", "kept", "failed"
@@ -33,15 +34,20 @@ ENHANCED, KEPT, FAILED = "enhanced", "kept", "failed"
 
 def _strange(file: tuple[str, Any]) -> bool:
     """Whether it is not the name and the size of a file in an examination's folder."""
-    return not isinstance(file[1], int) or not {*Path(file[0]).parts[:-1]} <= {SERIES} or file[0] in ("", "..", ".")
+    return (
+        not isinstance(file[1], int) or not {*Path(file[0]).parts[:-1]} <= {SERIES, MAPS} or file[0] in ("", "..", ".")
+    )
 
 
+_LINES = Field("texts", lambda value: isinstance(value, list) and all(isinstance(line, str) for line in value))
 _CONTENT = {
     "key": TEXT,
     "files": Field("sizes by name", lambda value: isinstance(value, dict) and not any(map(_strange, value.items()))),
-    "facts.notices": Field("texts", lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)),
-    "facts.model": TEXT,
-    "facts.alpha": TEXT,
+    "facts.verdict": TEXT,
+    "facts.reasons": _LINES,
+    "facts.notices": _LINES,
+    "facts.model": TEXT.optional(),
+    "facts.alpha": TEXT.optional(),
 }
 
 
@@ -54,7 +60,8 @@ class CohortSettings:
         options: of `inverse.reconstruct`; an entry's own dose fraction stands before theirs.
         match_predose: as in `Examination.read`.
         suffix: of the image.
-        dicom: whether a DICOM series is written as well.
+        dicom, evidence: whether a DICOM series, and the maps of evidence, are written as well.
+        force: whether what should not be used is written too.
     """
 
     model: str | None = None
@@ -62,6 +69,8 @@ class CohortSettings:
     match_predose: bool = True
     suffix: str = ".nrrd"
     dicom: bool = False
+    evidence: bool = False
+    force: bool = False
 
     def digest(self) -> str:
         """Changes with everything that results depend on, but the examination and the device.
@@ -76,7 +85,7 @@ class CohortSettings:
                 __version__,
                 [load_model(model).digest for model in models],
                 {name: value for name, value in self.options.items() if name != "device"},
-                [self.match_predose, self.suffix, self.dicom],
+                [self.match_predose, self.suffix, self.dicom, self.evidence, self.force],
             ]
         )
 
@@ -118,7 +127,7 @@ class Outcome:
 
     Attributes:
         entry: which one.
-        state: ENHANCED, KEPT (it was done before), FAILED.
+        state: ENHANCED (or judged not to be used: then there is no image), KEPT (it was done before), FAILED.
         reason: why it failed, one line.
         facts: for a summary: verdict and its reasons, notices, seconds, slices, model, alpha.
         files: names of its results in its folder.
@@ -177,25 +186,30 @@ def _enhance(task: Task) -> Outcome:
         report=task.folder / "report.json",
         picture=task.folder / "picture.png",
         dicom=task.folder / SERIES if settings.dicom else None,
+        evidence=task.folder / MAPS if settings.evidence else None,
     )
     options = dict(settings.options)
     if entry.dose_fraction is not None:
         options["dose_fraction"] = entry.dose_fraction
     told: list[str] = []
-    with gathered(replace(entry.inputs, match_predose=settings.match_predose), entry.series) as inputs:
-        done = enhance_examination(inputs, outputs, settings.model, options, told.append)
+    try:
+        with gathered(replace(entry.inputs, match_predose=settings.match_predose), entry.series) as inputs:
+            done = enhance_examination(inputs, outputs, settings.model, options, told.append, force=settings.force)
+        facts = _facts(done)
+    except RefusedError as error:
+        facts = {"verdict": error.verdict.level, "reasons": list(error.verdict.reasons)}
+    # A notice that bears on the verdict is among its reasons.
+    facts["notices"] = [str(notice) for notice in told if not isinstance(notice, Doubt)]
     files = {path.relative_to(task.folder).as_posix(): path.stat().st_size for path in _results(task.folder)}
-    facts = _facts(done, told)
     content = {"key": key, "files": files, "facts": facts}
     write({task.folder / RECORD: (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()})
     return Outcome(entry, ENHANCED, facts=facts, files=tuple(files))
 
 
-def _facts(done: Enhanced, notices: list[str]) -> dict[str, Any]:
+def _facts(done: Enhanced) -> dict[str, Any]:
     return {
-        "verdict": str(done.report.get("verdict") or ""),
-        "reasons": str(done.report.get("verdict_reasons") or ""),
-        "notices": notices,
+        "verdict": done.verdict.level,
+        "reasons": list(done.verdict.reasons),
         "seconds": round(done.result.seconds, 1),
         "slices": len(done.result.highdose),
         "model": done.model.name,
@@ -207,8 +221,8 @@ def _results(folder: Path) -> list[Path]:
     """The files that examinations leave in their folder."""
     names = {"report.json", "picture.png", RECORD}
     own = [path for path in folder.iterdir() if path.name in names or path.name.startswith("enhanced.")]
-    series = folder / SERIES
-    return sorted([*own, *(path for path in (series.iterdir() if series.is_dir() else ()) if path.name[0] != ".")])
+    inside = [path for name in (SERIES, MAPS) for path in (folder / name).glob("[!.]*")]
+    return sorted([*own, *inside])
 
 
 def _clear(folder: Path) -> None:

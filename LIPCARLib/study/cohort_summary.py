@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..imaging import write_files
-from .cohort_enhancement import FAILED, SERIES, Outcome
+from ..trust import GREEN, LOOK, STOP
+from .cohort_enhancement import FAILED, MAPS, SERIES, Outcome
 from .cohort_workers import EXAMINATIONS
 from .figures import check_matplotlib
 from .pages import load_template
@@ -18,7 +19,7 @@ TEMPLATE = "cohort.html.jinja"
 NOTE = "Simulated images, research only: not for diagnosis."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would compute."""
-VERDICTS = ("do not use", "look here", "green")
+VERDICTS = (STOP, LOOK, GREEN)
 """The worst first: that is how the page is sorted."""
 
 
@@ -68,8 +69,9 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
     folder = outcome.entry.folder
     place = f"{EXAMINATIONS}/{quote(folder)}"
     links = {name: f"{place}/{quote(name)}" for name in outcome.files if "/" not in name and name != "picture.png"}
-    if any(name.startswith(f"{SERIES}/") for name in outcome.files):
-        links["DICOM series"] = f"{place}/{SERIES}/"
+    for inside, title in ((SERIES, "DICOM series"), (MAPS, "evidence")):
+        if any(name.startswith(f"{inside}/") for name in outcome.files):
+            links[title] = f"{place}/{inside}/"
     return {
         "name": _shown(outcome.entry.name),
         "folder": folder,
@@ -78,7 +80,7 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         ),
         "state": outcome.state,
         "verdict": facts.get("verdict", ""),
-        "reason": outcome.reason or facts.get("reasons", ""),
+        "reasons": [outcome.reason] if outcome.reason else list(facts.get("reasons", ())),
         "notices": list(facts.get("notices", ())),
         "seconds": facts.get("seconds"),
         "slices": facts.get("slices"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from .. import trust
 from ..errors import LIPCARError
 from ..imaging import (
     Examination,
@@ -22,14 +23,17 @@ from ..imaging import (
     told_acquisition,
     write_files,
 )
-from ..inverse import Model, Result, complete, default_model, load_model, reconstruct
+from ..imaging.writing_maps import check_highdicom
+from ..inverse import Model, Progress, Result, complete, default_model, load_model, reconstruct
 from ..json_file import read_json
 from ..physics import Acquisition
 from ..storage import check_fresh, check_place
+from ..trust import STOP, Evidence, Verdict, evidence_files, judge
 from .figures import comparison_figure
 from .run_report import build_report, most_enhancing_slices
 
 PICTURE_SLICES = 2
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Outputs:
     picture_slices: tuple[int, ...] | None = None
     dicom: Path | None = None
     dicom_source: SeriesSource | None = None
+    evidence: Path | None = None
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Before anything is computed: each output can be written and has a place of its own, and no input is lost."""
@@ -101,9 +106,11 @@ class Outputs:
             check_output(path)
         for path in others:
             check_place(path)
-        folders = [] if self.dicom is None else [self.dicom]
+        folders = self.folders
         for folder in folders:
             check_fresh(folder)
+        if len(folders) == 2:
+            check_highdicom()
         outputs = [_real(path) for path in (*images, *others, *folders)]
         read = {_real(path) for path in (*inputs, *filter(None, map(sidecar, inputs)))}
         for path in outputs:
@@ -113,25 +120,42 @@ class Outputs:
             if path in read or (read & {*path.parents} and path.is_file() and series_file(path)):
                 raise LIPCARError(f"'{path}' is an input and would be overwritten; choose another output.")
 
+    @property
+    def folders(self) -> list[Path]:
+        """What is filled with files and has to be new."""
+        return [folder for folder in (self.dicom, self.evidence) if folder is not None]
+
 
 @dataclass(frozen=True)
 class Enhanced:
-    """What came of an examination: its result, the report, and the files and folders that were written."""
+    """What came of an examination: result, report, verdict, and the files and folders that were written."""
 
-    examination: Examination
     model: Model
     result: Result
     report: dict[str, Any]
+    verdict: Verdict
     written: list[Path]
 
 
-Solve = Callable[[Examination, Model, dict[str, Any]], Result]
-"""Reconstructs an examination with a model and options of `inverse.reconstruct`."""
+class RefusedError(LIPCARError):
+    """The verdict is "do not use"; nothing was written."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(
+            f"Do not use this result: {' '.join(verdict.reasons)} Nothing was written; --force writes it all the same."
+        )
+        self.verdict = verdict
 
 
-def solve(examination: Examination, model: Model, options: dict[str, Any]) -> Result:
-    """Reconstruct in this process, silently."""
-    return complete(reconstruct(examination, model, **options))
+class Follow(Protocol):
+    """Runs what yields its progress to its end, and may show how far it is."""
+
+    def __call__(self, doing: str, steps: Generator[Progress, None, Made]) -> Made: ...
+
+
+def silently(doing: str, steps: Generator[Progress, None, Made]) -> Made:
+    """Shows nothing."""
+    return complete(steps)
 
 
 def enhance_examination(
@@ -140,19 +164,22 @@ def enhance_examination(
     model: str | os.PathLike[str] | None,
     options: dict[str, Any],
     tell: Callable[[str], None],
-    solve: Solve = solve,
+    follow: Follow = silently,
+    force: bool = False,
 ) -> Enhanced:
-    """Read an examination, reconstruct it, and write all outputs or none.
+    """Read an examination, reconstruct and judge it, and write all outputs or none.
 
     Args:
         inputs: where from.
         outputs: where to; they are not checked here, and folders that are missing are made.
         model: a name or folder, None for the shipped one that suits the examination.
         options: of `inverse.reconstruct`.
-        tell: is called with each notice as soon as it is known.
-        solve: how the reconstruction is run.
+        tell: is called with each notice as soon as it is known; those that are a `Doubt` bear on the verdict.
+        follow: how what takes long is run.
+        force: write even what should not be used.
 
     Raises:
+        RefusedError: the result should not be used.
         LIPCARError: what a user can mend, in the inputs, the model or the options; an output that cannot be written.
     """
     examination = inputs.read()
@@ -169,16 +196,31 @@ def enhance_examination(
         tell(notice)
     if examination.predose is not None and not chosen.uses_predose:
         tell(f"the model '{chosen.name}' does not use the pre-dose image.")
-    result = solve(examination, chosen, options)
+    result = follow("Reconstructing", reconstruct(examination, chosen, **options))
     for notice in result.notices:
         tell(notice)
-    report = build_report(examination, result)
-    written = _write(examination, result, report, outputs, tell)
-    return Enhanced(examination, chosen, result, report, written)
+    found = None
+    if outputs.evidence is not None:
+        told = {key: options[key] for key in ("dose_fraction", "device") if key in options}
+        found = follow("Judging", trust.evidence(examination, chosen, result, **told))
+        for notice in found.notices:
+            tell(notice)
+    verdict = judge(examination, result, found)
+    if verdict.level == STOP and not force:
+        raise RefusedError(verdict)
+    result = replace(result, provenance=result.provenance | verdict.provenance())
+    report = build_report(examination, result, found)
+    written = _write(examination, result, found, report, outputs, tell)
+    return Enhanced(chosen, result, report, verdict, written)
 
 
 def _write(
-    examination: Examination, result: Result, report: dict[str, Any], outputs: Outputs, tell: Callable[[str], None]
+    examination: Examination,
+    result: Result,
+    found: Evidence | None,
+    report: dict[str, Any],
+    outputs: Outputs,
+    tell: Callable[[str], None],
 ) -> list[Path]:
     """Write all outputs or none; what was written."""
     image = examination.to_image(result.highdose)
@@ -191,6 +233,8 @@ def _write(
         tell(notice)
     report["notices"] += notices
     files: dict[Path, Any] = {outputs.image: image}
+    if found is not None and outputs.evidence is not None:
+        files |= evidence_files(outputs.evidence, examination, found, series.values())
     if outputs.prior is not None:
         files[outputs.prior] = examination.to_image(result.prior)
     if outputs.report is not None:
@@ -200,11 +244,9 @@ def _write(
         slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
         files[outputs.picture] = comparison_figure(examination, result, slices, report)
     metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
-    if folder is None:
-        write_files(files, metadata)
-        return list(files)
-    write_files({**files, **series}, metadata, folder)
-    return [*files, folder]
+    folders = outputs.folders
+    write_files({**files, **series}, metadata, folders)
+    return [*(path for path in files if path.parent not in folders), *folders]
 
 
 def _real(path: Path) -> Path:

@@ -20,7 +20,7 @@ from LIPCARLib.study import CohortSettings, Outcome, dask_client, enhance_cohort
 from LIPCARLib.study.cohort_enhancement import Task, carry_out, done_before
 from LIPCARLib.study.cohort_workers import EXAMINATIONS
 
-SETTINGS = CohortSettings("signal", {"device": "cpu"})
+SETTINGS = CohortSettings("signal", {"device": "cpu"}, force=True)
 COUNT = 6
 
 
@@ -92,7 +92,7 @@ def test_what_has_changed_is_done_anew_and_nothing_else(cohort: Path, tmp_path: 
     states = {name: outcome.state for name, outcome in enhance(cohort, output).items()}
     assert [states[f"e{index}"] for index in range(3)] == ["enhanced", "enhanced", "kept"]
     assert sitk.ReadImage(str(image)).GetSize() == (48, 48, 3)
-    dosed = CohortSettings("signal", {"device": "cpu", "dose_fraction": 0.1}, suffix=".nii.gz")
+    dosed = CohortSettings("signal", {"device": "cpu", "dose_fraction": 0.1}, suffix=".nii.gz", force=True)
     assert enhance(cohort, output, dosed)["e2"].state == "enhanced"
     assert sorted(path.name for path in places["e2"].iterdir()) == [
         *("enhanced.nii.gz", "picture.png", "record.json", "report.json")
@@ -108,10 +108,10 @@ def test_a_bug_in_one_is_told_and_stops_no_other(cohort: Path, tmp_path: Path, m
 
     original = cohort_enhancement.enhance_examination
 
-    def broken(inputs: object, outputs: object, *rest: object) -> object:
+    def broken(inputs: object, *rest: object, **options: object) -> object:
         if "e1" in str(inputs):
             raise ZeroDivisionError("by\nnothing")
-        return original(inputs, outputs, *rest)
+        return original(inputs, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cohort_enhancement, "enhance_examination", broken)
     outcomes = enhance(cohort, tmp_path / "out")
