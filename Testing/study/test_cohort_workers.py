@@ -108,10 +108,10 @@ def test_a_bug_in_one_is_told_and_stops_no_other(cohort: Path, tmp_path: Path, m
 
     original = cohort_enhancement.enhance_examination
 
-    def broken(inputs: object, outputs: object, *rest: object) -> object:
+    def broken(inputs: object, *rest: object, **options: object) -> object:
         if "e1" in str(inputs):
             raise ZeroDivisionError("by\nnothing")
-        return original(inputs, outputs, *rest)
+        return original(inputs, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cohort_enhancement, "enhance_examination", broken)
     outcomes = enhance(cohort, tmp_path / "out")
