@@ -194,7 +194,7 @@ def _enhance(task: Task) -> Outcome:
 def _facts(done: Enhanced, notices: list[str]) -> dict[str, Any]:
     return {
         "verdict": str(done.report.get("verdict") or ""),
-        "reasons": str(done.report.get("verdict_reasons") or ""),
+        "reasons": [reasons] if (reasons := str(done.report.get("verdict_reasons") or "")) else [],
         "notices": notices,
         "seconds": round(done.result.seconds, 1),
         "slices": len(done.result.highdose),

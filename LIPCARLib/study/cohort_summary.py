@@ -78,7 +78,7 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         ),
         "state": outcome.state,
         "verdict": facts.get("verdict", ""),
-        "reason": outcome.reason or facts.get("reasons", ""),
+        "reasons": [outcome.reason] if outcome.reason else list(facts.get("reasons", ())),
         "notices": list(facts.get("notices", ())),
         "seconds": facts.get("seconds"),
         "slices": facts.get("slices"),
