@@ -52,7 +52,7 @@ def test_a_cohort_is_what_enhance_gives_for_each(
 
     with (output / "summary.csv").open(encoding="utf-8", newline="") as file:
         failed, *done = csv.DictReader(file)
-    assert failed["name"] == "'-gone" and failed["state"] == "failed" and "none.nrrd" in failed["reason"]
+    assert failed["name"] == "'-gone" and failed["state"] == "failed" and "none.nrrd" in failed["reasons"]
     assert {row["name"] for row in done} == {"'=1+1", NASTY}
     place = output / next(row["image"] for row in done if row["name"] == NASTY)
     single = tmp_path / "single.nrrd"
