@@ -133,7 +133,7 @@ def cell_scene(seed: int, index: int, slices: int) -> Scene:
 
 
 def image_scene(name: str, predose: np.ndarray, spacing: tuple[float, float, float], law: int) -> Scene:
-    """A real pre-dose image, taken as free of noise and agent; T10 follows its brightness.
+    """A real pre-dose image, smoothed and taken as free of noise and agent; T10 follows its brightness.
 
     Args:
         name: what messages call it.
@@ -141,7 +141,7 @@ def image_scene(name: str, predose: np.ndarray, spacing: tuple[float, float, flo
         spacing: mm along S, H and W.
         law: which of REAL_LAWS, by remainder.
     """
-    image = np.asarray(predose, np.float64)
+    image = gaussian_filter(np.asarray(predose, np.float64), (0, 1, 1))
     bright = float(np.percentile(image[image > 0], 99))
     tissue = image > 0.15 * bright
     low, high = np.percentile(image[tissue], [5, 95])

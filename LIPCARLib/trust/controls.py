@@ -240,8 +240,8 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """For a report: plain values."""
         return {
-            "passed": self.passed,
             **self.card(),
+            "passed": self.passed,
             "controls": [asdict(control) for control in self.controls],
             "table": [asdict(cell) for cell in self.cells],
         }

@@ -103,7 +103,7 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
     scale = examination.scale
     noise = 2 * examination.noise / scale  # bright tissue is 0.5 in model scale
     yield from _graded(
-        noise, NOISE, f"The noise is {noise:.0%} of the brightness of tissue; at most {NOISE[0]:.0%} is expected."
+        noise, NOISE, f"The noise is {noise:.1%} of the brightness of tissue; at most {NOISE[0]:.0%} is expected."
     )
     predose = examination.aligned_predose(slice(None))
     if predose is None or not result.provenance["predose_used"]:
@@ -135,7 +135,7 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
         f"Nine tenths of the tissue are more than {rise:.0%} brighter in the low-dose image; an agent leaves more than "
         f"that nearly as it was (at most {LEAST_RISE[0]:.0%} is expected). Is the receiver gain the same?",
     )
-    if brighter < BRIGHTENED:
+    if brighter < BRIGHTENED and darker <= DARKENED[0]:
         yield Doubt(
             f"Only {brighter:.2%} of the tissue is brighter in the low-dose image by more than noise; at least "
             f"{BRIGHTENED:.2%} is expected. Was the agent given? Without it the result is the pre-dose image."

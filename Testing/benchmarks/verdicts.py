@@ -4,8 +4,9 @@ Simulated subjects (of `lipcar phantom`) and real pairs (as of `real_heads.py`) 
 that of the default model, told what a header tells, against the noise-free truth, over the same subject's error
 undisturbed: in the body, and in what enhances. Medians over subjects, and how many got which verdict.
 
-    lipcar phantom COHORT --subjects 16 --slices 2 --size 192 --seed 4711
-    python Testing/benchmarks/verdicts.py COHORT [--pairs FOLDER ...] [--from 1] [--every 2]
+    lipcar phantom COHORT --subjects 6 --slices 1 --size 160 --seed 4712
+    python Testing/benchmarks/verdicts.py --cohort COHORT
+    python Testing/benchmarks/verdicts.py --pairs FOLDER ... --slices 1 --from 1 --every 2
 """
 
 from __future__ import annotations
@@ -65,13 +66,15 @@ Make = Callable[[], Made]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cohort", type=Path)
+    parser.add_argument("--cohort", type=Path)
     parser.add_argument("--pairs", type=Path, nargs="*", default=[])
+    parser.add_argument("--slices", type=int, default=3, help="of each real pair (default 3)")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first subject that is taken")
     parser.add_argument("--every", type=int, default=1, help="how many are gone on by")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cases = [*simulated(arguments.cohort), *real(arguments.pairs)]
+    cases = [] if arguments.cohort is None else [*simulated(arguments.cohort)]
+    cases += real(arguments.pairs, arguments.slices)
     rows: dict[tuple[str, str], list[tuple[float, float | None, str]]] = {}
     for index in range(arguments.first, len(cases), arguments.every):
         usual: tuple[float, float | None] | None = None
@@ -94,8 +97,8 @@ def simulated(cohort: Path) -> Iterator[Case]:
         yield Case(subject, (read_parameters(folder) or {}).get("dose_fraction"), subject.truth)
 
 
-def real(folders: list[Path]) -> Iterator[Case]:
-    told = argparse.Namespace(folders=folders, slices=3, settled=False, fraction=0.2, noise=0.015, seed=0)
+def real(folders: list[Path], slices: int) -> Iterator[Case]:
+    told = argparse.Namespace(folders=folders, slices=slices, settled=False, fraction=0.2, noise=0.015, seed=0)
     for case in real_heads.cases(told):
         truth, e = case.truth.astype(np.float32), case.examination
         images = (e.to_image(image) for image in (e.lowdose, e.predose, truth))
