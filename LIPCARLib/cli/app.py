@@ -19,6 +19,7 @@ from .evaluate import evaluate
 from .models import models_app
 from .phantom import phantom
 from .robustness import robustness
+from .serve import serve
 from .train import train
 from .train_anchored import train_anchored_command
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (enhance, demo, phantom, train, evaluate, robustness):
+for command in (enhance, demo, phantom, train, evaluate, robustness, serve):
     app.command()(command)
 app.command("train-anchored")(train_anchored_command)
 app.add_typer(models_app, name="models")

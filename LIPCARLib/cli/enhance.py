@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..engine import Asked, Engine, Remote, read_token
 from ..errors import LIPCARError
 from ..imaging import (
     AXES,
@@ -36,6 +37,8 @@ from .tables import metrics_table
 DEMO_SLICES = (4, 1)
 """Of the sample: one with the tumor, one without."""
 PICTURE_SLICES = 2
+Steps = Generator[Progress | None, None, Result]
+"""A reconstruction, here or elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,13 @@ def enhance(
     dicom_output: Annotated[Path | None, typer.Option(help="New folder for the result as a DICOM MR series.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
+    engine: Annotated[str | None, typer.Option(help="HOST:PORT where lipcar serve runs, to compute there.")] = None,
 ) -> None:
     """Simulate the high-dose image of one examination."""
     outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output)
     outputs.check([path for path in (lowdose, predose, highdose, acquisition, t1_map) if path is not None])
     weight = check_alpha(alpha)
+    remote = None if engine is None else Remote(engine, read_token())
     told = None if acquisition is None else told_acquisition(acquisition)
     examination = Examination.read(lowdose, predose, highdose, _axis(slice_axis), match_predose, told)
     if dicom_output is not None:
@@ -119,13 +124,20 @@ def enhance(
     if t1_map is not None:
         said: list[str] = []
         examination = examination.with_t1_map(read_image(t1_map, said), f"The T1 map ('{t1_map}')", said)
-    chosen = load_model(
-        default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
-    )
+    name = default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
+    chosen = load_model(name)
     if not chosen.uses_acquisition and (acquisition is not None or t1_map is not None):
         print_notice(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
-    options = {"alpha": weight, "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    _enhance(examination, chosen, {**options, "device": device}, outputs)
+    options: dict[str, Any] = {"alpha": weight, "solver": solver, "iterations": iterations, "device": device}
+    options["dose_fraction"] = dose_fraction
+    local = reconstruct(examination, chosen, **options)
+    _enhance(examination, chosen, local if remote is None else _asked(remote, examination, name, options), outputs)
+
+
+def _asked(engine: Engine, examination: Examination, model: str, options: dict[str, Any]) -> Steps:
+    """The same of an engine, which needs no reference."""
+    asked = Asked(model=model, data_consistency=False, **options)
+    return (yield from engine.enhance(replace(examination, highdose=None), asked)).result
 
 
 def demo(
@@ -144,7 +156,8 @@ def demo(
         picture=output / "comparison.png",
         picture_slices=DEMO_SLICES,
     )
-    _enhance(Examination.read(lowdose, predose, highdose), load_model(default_model(True)), {"device": device}, outputs)
+    examination, model = Examination.read(lowdose, predose, highdose), load_model(default_model(True))
+    _enhance(examination, model, reconstruct(examination, model, device=device), outputs)
 
 
 def _axis(letter: str | None) -> int | None:
@@ -155,12 +168,12 @@ def _axis(letter: str | None) -> int | None:
     return AXES.index(letter)
 
 
-def _enhance(examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs) -> None:
+def _enhance(examination: Examination, model: Model, steps: Steps, outputs: Outputs) -> None:
     for notice in examination.notices:
         print_notice(notice)
     if examination.predose is not None and not model.uses_predose:
         print_notice(f"the model '{model.name}' does not use the pre-dose image.")
-    result = _reconstruct(examination, model, options)
+    result = _reconstruct(steps)
     for notice in result.notices:
         print_notice(notice)
     report = build_report(examination, result)
@@ -176,14 +189,16 @@ def _enhance(examination: Examination, model: Model, options: dict[str, Any], ou
     out.print("Simulated image, research only: not for diagnosis.", style="dim")
 
 
-def _reconstruct(examination: Examination, model: Model, options: dict[str, Any]) -> Result:
+def _reconstruct(steps: Steps) -> Result:
     with progress_bar("Reconstructing") as (bar, task):
 
-        def show(progress: Progress) -> None:
+        def show(progress: Progress | None) -> None:
+            if progress is None:  # nothing new
+                return
             text = f"{progress.slices_done}/{progress.slices_total} slices on {progress.device}"
             bar.update(task, completed=progress.fraction, info=f"{text}{time_left(progress.seconds_left)}")
 
-        return complete(reconstruct(examination, model, **options), show)
+        return complete(steps, show)
 
 
 def _write(examination: Examination, result: Result, report: dict[str, Any], outputs: Outputs) -> list[Path]:

@@ -10,17 +10,18 @@ from ..lazy import lazily
 if TYPE_CHECKING:
     from .child import Child, NotStartedError
     from .jobs import Answer, Asked, Engine, devices, enhance
-    from .remote import Remote, address_of, read_token
+    from .remote import PORT, Remote, address_of, read_token
     from .server import Server
 
 _HOME = {
     "child": ("Child", "NotStartedError"),
     "jobs": ("Answer", "Asked", "Engine", "devices", "enhance"),
-    "remote": ("Remote", "address_of", "read_token"),
+    "remote": ("PORT", "Remote", "address_of", "read_token"),
     "server": ("Server",),
 }
 
 __all__ = [
+    "PORT",
     "Answer",
     "Asked",
     "Child",

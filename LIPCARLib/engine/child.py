@@ -66,7 +66,7 @@ class Child(Asking):
         """Of the process, as the system counts them; None where none runs."""
         return None if self._running is None or self._running.ended else self._running.number
 
-    def _run(self, request: Message) -> Generator[Message | None, None, Message]:
+    def run(self, request: Message) -> Generator[Message | None, None, Message]:
         """Raises LIPCARError as the job, and where the process dies; the next request starts another one."""
         self.start()
         running = self._running

@@ -103,15 +103,16 @@ JOBS: dict[str, Callable[..., Generator[Progress, None, Any]]] = {"devices": dev
 class Asking:
     """The jobs, asked over messages: what the engines in other processes have in common."""
 
-    def _run(self, request: Message) -> Generator[Message | None, None, Message]:
+    def run(self, request: Message) -> Generator[Message | None, None, Message]:
+        """Have a request done: progress, or None while there is none, and the answer."""
         raise NotImplementedError
 
     def devices(self) -> Generator[None, None, Devices]:
-        found: Devices = yield from mapped(_ask(self._run, "devices"), _nothing)
+        found: Devices = yield from mapped(_ask(self.run, "devices"), _nothing)
         return found
 
     def enhance(self, examination: Examination, asked: Asked) -> Generator[Progress | None, None, Answer]:
-        answer: Answer = yield from _ask(self._run, "enhance", examination=examination, asked=asked)
+        answer: Answer = yield from _ask(self.run, "enhance", examination=examination, asked=asked)
         return answer
 
 

@@ -32,7 +32,7 @@ class Remote(Asking):
     def close(self) -> None:
         """Every request has a connection of its own."""
 
-    def _run(self, request: Message) -> Generator[Message | None, None, Message]:
+    def run(self, request: Message) -> Generator[Message | None, None, Message]:
         try:
             return (yield from converse(self._address, self._token, request, self._slot, PATIENCE))
         except OSError as error:

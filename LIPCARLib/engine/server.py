@@ -63,6 +63,7 @@ class Server:
             raise LIPCARError(
                 f"{host}:{port} cannot be listened on: {error.strerror or error}. Choose another address or port."
             ) from error
+        self._socket.settimeout(1.0)  # on Windows, Ctrl-C does not end a wait
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
 
     def serve(self) -> None:
@@ -70,6 +71,8 @@ class Server:
         while True:
             try:
                 connection, where = self._socket.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 if self._socket.fileno() < 0:
                     return
