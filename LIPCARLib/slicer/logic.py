@@ -198,7 +198,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(_("A computation is running. Cancel it or wait for its end."))
         for problem in self.unsuitable(request):
             raise LIPCARError(problem)
-        for package in self.missingPackages():
+        for package in [] if request.engine else self.missingPackages():
             raise LIPCARError(HOW_TO_GET[package])
         self._warm(request)
         worker = self._services.worker()
