@@ -135,9 +135,9 @@ def enhance(
 
 
 def _asked(engine: Engine, examination: Examination, model: str, options: dict[str, Any]) -> Steps:
-    """The same of an engine, which needs no reference."""
+    """The same of an engine."""
     asked = Asked(model=model, data_consistency=False, **options)
-    return (yield from engine.enhance(replace(examination, highdose=None), asked)).result
+    return (yield from engine.enhance(examination, asked)).result
 
 
 def demo(

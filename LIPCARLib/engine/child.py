@@ -22,7 +22,7 @@ from .client import converse
 from .jobs import Asking
 from .messages import MalformedError, Message
 
-SECONDS_TO_START = 120.0
+SECONDS_TO_START = 300.0
 """Until it listens. On a busy computer, loading SimpleITK and scipy took 20."""
 _PACKAGE = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path[0] = sys.argv[1]; from LIPCARLib.engine.worker import main; main()"
@@ -125,9 +125,8 @@ class _Process:
 
     def check(self) -> None:
         """Raises NotStartedError where it will never listen."""
-        if self.port is not None:
-            return
-        if self.ended or time.monotonic() > self._deadline:
+        heard = self.listening.is_set()
+        if self.port is None and (heard or self.ended or time.monotonic() > self._deadline):
             words = f"The engine's process does not start. {self._end_of_output()}".strip()
             self.end()
             raise NotStartedError(words)
@@ -152,9 +151,9 @@ class _Process:
 
     def _listen(self) -> None:
         """In a thread: a pipe cannot be asked on every system whether it holds something."""
-        with suppress(OSError, ValueError, KeyError, TypeError):  # it ended, or was let go
-            self.port = int(json.loads(_pipe(self._process.stdout).readline(1000))["port"])
-        self.listening.set()
+        with suppress(OSError, ValueError, KeyError, TypeError), _pipe(self._process.stdout) as pipe:
+            self.port = int(json.loads(pipe.readline(1000))["port"])
+        self.listening.set()  # or it has ended
 
     def _end_of_output(self) -> str:
         try:
@@ -168,9 +167,8 @@ class _Process:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):
-            _pipe(pipe).close()
+    with suppress(OSError):
+        _pipe(process.stdin).close()
     with suppress(subprocess.TimeoutExpired):  # the system is busy; it will end
         process.wait(0.2)
 

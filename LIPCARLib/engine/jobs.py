@@ -7,7 +7,7 @@ JOBS; arguments, progress and answer travel by their hints.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args, get_type_hints
 
 import numpy as np
@@ -112,7 +112,9 @@ class Asking:
         return found
 
     def enhance(self, examination: Examination, asked: Asked) -> Generator[Progress | None, None, Answer]:
-        answer: Answer = yield from _ask(self.run, "enhance", examination=examination, asked=asked)
+        reference = examination.highdose if asked.metrics else None
+        sent = replace(examination, highdose=reference, notices=())  # notices may name the patient
+        answer: Answer = yield from _ask(self.run, "enhance", examination=sent, asked=asked)
         return answer
 
 
