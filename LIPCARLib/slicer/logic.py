@@ -128,6 +128,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         alpha: float | str = ALPHA_AUTO,
         model: str | None = None,
         device: str = "auto",
+        engine: str = "",
         highdoseVolume: VolumeNode | None = None,
         solver: str = "proximal",
         iterations: int | None = None,
@@ -138,7 +139,6 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         extras: Sequence[str] = (),
         t1Map: VolumeNode | None = None,
         isPreview: bool = False,
-        engine: str = "",
         progressCallback: Callable[[Progress], object] | None = None,
         doneCallback: Callable[[VolumeNode | None], object] | None = None,
         errorCallback: Callable[[Exception], object] | None = None,
@@ -150,6 +150,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param outputVolume: a node to write over; None for a new one.
         :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.inverse.alpha.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
+        :param engine: "host:port" where `lipcar serve` runs; "" for this computer.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
         :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
@@ -160,7 +161,6 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "difference", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to compute the slice on screen alone, into a hidden volume without tables and charts.
-        :param engine: "host:port" where `lipcar serve` runs; "" for this computer.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
         :param errorCallback: is given what was raised later.
@@ -174,6 +174,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             alpha,
             model,
             device,
+            engine,
             solver,
             iterations,
             matchPredose,
@@ -182,7 +183,6 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             slices,
             extras,
             isPreview,
-            engine,
         )
         self.run(request, progressCallback, doneCallback, errorCallback)
 

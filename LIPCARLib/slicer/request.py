@@ -37,6 +37,7 @@ class Request:
     alpha: float | str = ALPHA_AUTO
     model: str | None = None
     device: str = "auto"
+    engine: str = ""
     solver: str = "proximal"
     iterations: int | None = None
     match_predose: bool = True
@@ -45,7 +46,6 @@ class Request:
     slices: tuple[int, int | None] = (0, None)
     extras: Sequence[str] = field(default=())
     is_preview: bool = False
-    engine: str = ""
 
     @property
     def volumes(self) -> dict[str, VolumeNode | None]:
