@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from ..errors import LIPCARError
 from .handshake import introduce
-from .messages import Channel, MalformedError, Message
+from .messages import LARGEST_ANSWER, Channel, MalformedError, Message
 
 SECONDS_TO_CONNECT = 10.0
 
@@ -30,7 +30,7 @@ def converse(
         LIPCARError: what the other side says, or another one than LIPCAR answers.
         EngineError: a bug there.
     """
-    channel = Channel((yield from _connected(address, slot)), slot, patience)
+    channel = Channel((yield from _connected(address, slot)), slot, patience, LARGEST_ANSWER)
     try:
         yield from introduce(channel, token)
         yield from channel.send(request)

@@ -25,8 +25,10 @@ PROTOCOL = 1
 """Raised with every change that an older side would not understand."""
 PREFIX = struct.Struct("<4sHI")
 MAGIC = b"LPCR"
-LARGEST_HEADER = 16 * 2**20
-"""Bytes; a result of 10,000 solver steps in each of 500 slices would have more, and is refused."""
+LARGEST_HEADER = 2**20
+"""Bytes of a request's, which holds a few numbers and names."""
+LARGEST_ANSWER = 2**28
+"""Bytes of an answer's header: 10,000 steps of the solver in 1000 slices."""
 LARGEST_ARRAYS = 4 * 2**30
 """Bytes of all arrays of a message: a pre-dose and a low-dose image of 800 x 800 x 800."""
 SLOWEST = 20_000
@@ -87,9 +89,11 @@ class Channel:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, message: Message) -> Generator[None, None, None]:
-        """Raises OSError where the connection is lost, LIPCARError where the other side does not take the message."""
+        """Raises OSError where the connection is lost, LIPCARError where the other side will not take the message."""
         arrays = {name: _portable(array) for name, array in message.arrays.items()}
         table = [{"name": name, "dtype": one.dtype.str, "shape": list(one.shape)} for name, one in arrays.items()]
+        if (size := sum(one.nbytes for one in arrays.values())) > LARGEST_ARRAYS:
+            raise LIPCARError(f"The images have {size} bytes; at most {LARGEST_ARRAYS} are taken. Choose fewer slices.")
         content = {"kind": message.kind, "values": message.values, "arrays": table}
         header = json.dumps(content, allow_nan=False).encode()
         yield from self._write(memoryview(PREFIX.pack(MAGIC, PROTOCOL, len(header)) + header))

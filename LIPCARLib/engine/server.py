@@ -132,6 +132,8 @@ class Server:
                 except StopIteration as stop:
                     found: Message = stop.value
                     break
+                except OSError as error:  # of the engine, not of the connection
+                    raise RuntimeError(f"the system reports: {error}") from error
                 if message is None and time.monotonic() - spoke > ALIVE:
                     message = Message("waiting")
                 if message is not None:

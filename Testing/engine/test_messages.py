@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from LIPCARLib.engine import messages
 from LIPCARLib.engine.messages import MAGIC, PREFIX, PROTOCOL, Channel, MalformedError, Message
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import complete
@@ -120,3 +121,11 @@ def test_a_message_that_is_too_slow(ends: tuple[socket.socket, Channel]) -> None
 
     with pytest.raises(LIPCARError, match="in time"):
         drip()
+
+
+def test_more_than_the_other_side_takes_is_not_sent(
+    ends: tuple[socket.socket, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "LARGEST_ARRAYS", 11)
+    with pytest.raises(LIPCARError, match="have 12 bytes; at most 11"):
+        complete(Channel(ends[0], SLOT).send(Message("x", {}, {"a": np.zeros(3, np.float32)})))

@@ -41,6 +41,8 @@ class Engine:
                 raise ZeroDivisionError("by nothing")
             if request.kind == "fill":
                 raise MemoryError
+            if request.kind == "read":
+                raise FileNotFoundError(2, "No such file or directory", "weights")
             while request.kind == "wait" and not self.go.wait(SLOT):
                 yield None
             return Message("answer", request.values, request.arrays)
@@ -89,9 +91,11 @@ def test_a_request_is_answered(server: Server, log: list[str]) -> None:
         ask(server, "mend")
     with pytest.raises(EngineError, match="by nothing"):
         ask(server, "fail")
+    with pytest.raises(EngineError, match="No such file"):
+        ask(server, "read")
     with pytest.raises(LIPCARError, match="not enough memory"):
         ask(server, "fill")
-    eventually(lambda: len(log) == 4)
+    eventually(lambda: len(log) == 5)
     assert "echo 3: done" in log[0] and not any("Doe" in line for line in log)
 
 
