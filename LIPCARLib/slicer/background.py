@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slicer.i18n import tr as _
+
 from .services import Job, Timer, Worker
 
 if TYPE_CHECKING:
@@ -180,5 +182,5 @@ class FirstThatStarts:
     def _give_up(self, error: Exception) -> None:
         if self._started or self._engine is self._other:
             raise error
-        logging.warning(f"LIPCAR computes within Slicer, whose window may wait for it: {error}")
+        logging.warning(_("LIPCAR computes within Slicer, whose window may wait for it: {error}").format(error=error))
         self._engine = self._other
