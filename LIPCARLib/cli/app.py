@@ -20,6 +20,7 @@ from .evaluate import evaluate
 from .models import models_app
 from .phantom import phantom
 from .robustness import robustness
+from .serve import serve
 from .train import train
 from .train_anchored import train_anchored_command
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (enhance, cohort, demo, phantom, train, evaluate, robustness, check):
+for command in (enhance, cohort, demo, phantom, train, evaluate, robustness, check, serve):
     app.command()(command)
 app.command("train-anchored")(train_anchored_command)
 app.add_typer(models_app, name="models")

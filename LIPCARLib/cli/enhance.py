@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from ..doubt import Doubt
+from ..engine import Asked, Engine, Remote, read_token
 from ..errors import LIPCARError
-from ..imaging import AXES
-from ..inverse import AUTO, Progress, check_alpha, complete
+from ..imaging import AXES, Examination
+from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete
 from ..resources import RESOURCES
 from ..storage import check_folder
-from ..study import Inputs, Outputs, enhance_examination
+from ..study import Begin, Inputs, Outputs, begin_here, enhance_examination
 from .console import out, print_notice, print_verdict, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
 from .tables import metrics_table
@@ -59,13 +61,23 @@ def enhance(
     report: Annotated[Path | None, typer.Option(help="Where to write a JSON report.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to write a PNG comparison.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write even a result that should not be used.")] = False,
+    engine: Annotated[str | None, typer.Option(help="HOST:PORT where lipcar serve runs, to compute there.")] = None,
 ) -> None:
     """Simulate the high-dose image of one examination."""
     outputs = Outputs(output, prior_output, report, picture, dicom=dicom_output, evidence=evidence)
     inputs = Inputs(lowdose, predose, highdose, acquisition, t1_map, _axis(slice_axis), match_predose)
     outputs.check(inputs.paths)
     options = {"alpha": check_alpha(alpha), "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    _enhance(inputs, outputs, model, {**options, "device": device}, force)
+    begin = begin_here if engine is None else partial(_asked, Remote(engine, read_token()))
+    _enhance(inputs, outputs, model, {**options, "device": device}, force, begin)
+
+
+def _asked(
+    engine: Engine, examination: Examination, model: Model, name: str, options: dict[str, Any]
+) -> Generator[Progress | None, None, Result]:
+    """The same of an engine."""
+    asked = Asked(model=name, data_consistency=False, **options)
+    return (yield from engine.enhance(examination, asked)).result
 
 
 def demo(
@@ -95,8 +107,15 @@ def _axis(letter: str | None) -> int | None:
     return AXES.index(letter)
 
 
-def _enhance(inputs: Inputs, outputs: Outputs, model: str | None, options: dict[str, Any], force: bool = False) -> None:
-    done = enhance_examination(inputs, outputs, model, options, _print_notice, _followed, force)
+def _enhance(
+    inputs: Inputs,
+    outputs: Outputs,
+    model: str | None,
+    options: dict[str, Any],
+    force: bool = False,
+    begin: Begin = begin_here,
+) -> None:
+    done = enhance_examination(inputs, outputs, model, options, _print_notice, _followed, force, begin)
     result, report = done.result, done.report
     out.print(
         f"{len(result.highdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
@@ -116,11 +135,13 @@ def _print_notice(notice: str) -> None:
         print_notice(notice)
 
 
-def _followed(doing: str, steps: Generator[Progress, None, Made]) -> Made:
+def _followed(doing: str, steps: Generator[Progress | None, None, Made]) -> Made:
     """Run to its end what yields its progress, with a bar."""
     with progress_bar(doing) as (bar, task):
 
-        def show(progress: Progress) -> None:
+        def show(progress: Progress | None) -> None:
+            if progress is None:  # nothing new
+                return
             text = f"{progress.slices_done}/{progress.slices_total} slices on {progress.device}"
             bar.update(task, completed=progress.fraction, info=f"{text}{time_left(progress.seconds_left)}")
 

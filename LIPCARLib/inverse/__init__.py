@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .model import load_model, load_pair, save_anchored_model, save_model, verify_model
     from .network_pair import NetworkPair
     from .networks import VNet
-    from .reconstruction import Progress, Result, complete, mapped, reconstruct
+    from .progress import Progress, complete, mapped
+    from .reconstruction import reconstruct
+    from .result import Result
     from .session import Model
 
 _HOME = {
@@ -44,7 +46,9 @@ _HOME = {
     "model": ("load_model", "load_pair", "save_anchored_model", "save_model", "verify_model"),
     "network_pair": ("NetworkPair",),
     "networks": ("VNet",),
-    "reconstruction": ("Progress", "Result", "complete", "mapped", "reconstruct"),
+    "progress": ("Progress", "complete", "mapped"),
+    "reconstruction": ("reconstruct",),
+    "result": ("Result",),
     "session": ("Model",),
 }
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,9 @@ from . import consistency
 from .alpha import ALPHA, AUTO, check_alpha
 from .conditions import Conditions
 from .devices import batch_size, choose_device, describe, is_out_of_memory, release_memory
+from .progress import Clock, Progress
 from .regularizers import GenTV
+from .result import Batch, Result, assembled, finite
 from .session import Model, Session, Slices
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Stop, adam, proximal
 
@@ -31,75 +32,7 @@ MOST_ITERATIONS = 10_000
 """A slice: the paper's experiments end long before."""
 LEAST_FRACTION = 0.01
 """Of the full dose: a lower one would be magnified a hundredfold, noise and all."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a reconstruction is.
-
-    Attributes:
-        slices_done, slices_total: whole slices.
-        fraction: of the work, 0..1, solver steps within a slice included.
-        seconds_left: estimated from the work done so far; None before there is any.
-        device: what computes, in words.
-
-    >>> Progress(1, 4, fraction=0.25, seconds_left=3.0, device="CPU, 1 thread").fraction
-    0.25
-    """
-
-    slices_done: int
-    slices_total: int
-    fraction: float
-    seconds_left: float | None
-    device: str
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice."""
-
-    highdose: np.ndarray
-    prior: np.ndarray
-    data_consistency: np.ndarray | None
-    objective: list[list[float]]
-    residual_rms: list[float]
-    network_evaluations: list[int]
-    unexplained: list[float]
-
-
-@dataclass(frozen=True)
-class Result(_Batch):
-    """What came out. Arrays are (S, H, W) float32 like `Examination.lowdose`, in its intensity units.
-
-    Attributes:
-        highdose: the simulated high-dose volume, non-negative.
-        prior: the model's own guess xbar.
-        data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
-        objective: per slice, its value at the start and after every step.
-        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
-        network_evaluations: per slice, evaluations of the forward operator by the solver.
-        unexplained: per slice, the share of the body where F(x) is not x_L (see `consistency.unexplained`); empty where
-            F is a network.
-        seconds: wall-clock time of the computation.
-        provenance: how it was made; plain values, ready for a report or an image header.
-        notices: what was assumed for want of a word, as sentences for the user.
-
-    >>> volume = np.zeros((1, 8, 8), np.float32)
-    >>> made = {"alpha": 0.006}
-    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [], seconds=0.5, provenance=made)
-    >>> len(result.objective[0]) == result.network_evaluations[0]
-    True
-    """
-
-    seconds: float
-    provenance: dict[str, Any]
-    notices: tuple[str, ...] = ()
-
-
 Reconstruction = Generator[Progress, None, Result]
-Given = TypeVar("Given")
-Yielded = TypeVar("Yielded")
-Returned = TypeVar("Returned")
 
 
 def reconstruct(
@@ -168,10 +101,10 @@ def reconstruct(
     told = _conditions(examination, dose_fraction, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, device)
     if not model.uses_acquisition:
-        return _finite(_assembled(examination, batches, seconds, provenance, ()), model)
+        return finite(assembled(examination, batches, seconds, provenance, ()), model)
     shares = [share for batch in batches for share in batch.unexplained]
     notices = (*told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
-    return _finite(_assembled(examination, batches, seconds, provenance | told.provenance(), notices), model)
+    return finite(assembled(examination, batches, seconds, provenance | told.provenance(), notices), model)
 
 
 @dataclass(frozen=True)
@@ -226,11 +159,11 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
 
 def _solve_all(
     examination: Examination, model: Model, request: _Request, device: torch.device, at_once: int
-) -> Generator[Progress, None, list[_Batch]]:
+) -> Generator[Progress, None, list[Batch]]:
     """Solve the slices in batches, in smaller ones where the memory does not suffice."""
     total, height, width = examination.lowdose.shape
-    clock = _Clock(total, describe(device))
-    batches: list[_Batch] = []
+    clock = Clock(total, describe(device))
+    batches: list[Batch] = []
     yield clock.progress(0)
     first = 0
     while first < total:
@@ -255,33 +188,9 @@ def _solve_all(
     return batches
 
 
-class _Clock:
-    """Tells how far the work is and how long it takes."""
-
-    def __init__(self, total: int, device: str) -> None:
-        self.total, self.device, self._began = total, device, time.monotonic()
-
-    def progress(self, done: int, working: int = 0, part: float = 0.0) -> Progress:
-        """With `done` slices finished and `part`, 0..1, of `working` others."""
-        fraction = (done + working * part) / self.total
-        elapsed = time.monotonic() - self._began
-        left = elapsed / fraction - elapsed if fraction else None
-        return Progress(done, self.total, fraction, left, self.device)
-
-    def watched(
-        self, steps: Generator[float, None, _Batch], done: int, working: int
-    ) -> Generator[Progress, None, _Batch]:
-        """The same steps, telling the progress of all."""
-
-        def told(part: float) -> Progress:
-            return self.progress(done, working, part)
-
-        return (yield from mapped(steps, told))
-
-
 def _solve(
     examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice
-) -> Generator[float, None, _Batch]:
+) -> Generator[float, None, Batch]:
     """Solve some slices; yields after every step which share of the work is done."""
     slices = asked_slices(examination, model, request.dose_fraction, device, chosen)
     session = replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
@@ -312,7 +221,7 @@ def _solve(
         unexplained = consistency.unexplained(deviations, low, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
-    return _Batch(
+    return Batch(
         _to_volume(found, examination.scale),
         _to_volume(prior, examination.scale),
         _to_volume(difference, examination.scale) if difference is not None and request.data_consistency else None,
@@ -374,49 +283,15 @@ def _paper(session: Session, alpha: float, solver: str) -> Solver:
     return proximal(problem, xbar, Stop(iterations))
 
 
-def _assembled(
-    examination: Examination,
-    batches: list[_Batch],
-    seconds: float,
-    provenance: dict[str, Any],
-    notices: tuple[str, ...],
-) -> Result:
-    consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
-    highdose, prior = (
-        np.concatenate(volumes) for volumes in ([b.highdose for b in batches], [b.prior for b in batches])
-    )
-    if examination.padding is not None:
-        highdose[examination.padding] = prior[examination.padding] = 0
-    return Result(
-        highdose=highdose,
-        prior=prior,
-        data_consistency=np.concatenate(consistency) if consistency else None,
-        objective=[values for b in batches for values in b.objective],
-        residual_rms=[value for b in batches for value in b.residual_rms],
-        network_evaluations=[count for b in batches for count in b.network_evaluations],
-        unexplained=[value for b in batches for value in b.unexplained],
-        seconds=seconds,
-        provenance=provenance,
-        notices=notices,
-    )
+def _to_device(volume: np.ndarray[Any, Any], scale: float, device: torch.device) -> Tensor:
+    """Slices in model scale, (N, 1, H, W)."""
+    return torch.from_numpy(volume / np.float32(scale))[:, None].to(device)
 
 
-def _finite(result: Result, model: Model) -> Result:
-    """The result itself; the one place where every number of it is looked at.
-
-    Raises:
-        LIPCARError: one of them is NaN or infinite.
-    """
-    parts = {"image": result.highdose, "prior": result.prior, "data consistency": result.data_consistency}
-    parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms, *result.unexplained])
-    for name, values in parts.items():
-        bad = 0 if values is None else values.size - int(np.count_nonzero(np.isfinite(values)))
-        if bad:
-            raise LIPCARError(
-                f"The {name} that the model '{model.name}' gives has {bad} values that are NaN or infinite, and is no "
-                "result. Check that both images are in like units, and the model with `lipcar models verify`."
-            )
-    return result
+def _to_volume(slices: Tensor, scale: float) -> np.ndarray[Any, Any]:
+    """And back, (N, H, W), in intensity units."""
+    volume: np.ndarray[Any, Any] = (slices[:, 0] * scale).cpu().numpy()
+    return volume
 
 
 def _provenance(examination: Examination, model: Model, request: _Request, device: torch.device) -> dict[str, Any]:
@@ -446,55 +321,3 @@ def _provenance(examination: Examination, model: Model, request: _Request, devic
         "slice_axis": examination.slice_axis,
         "slices": f"{first + 1}-{first + count} of {examination.slices_in_all}",
     }
-
-
-def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielded], None] | None = None) -> Returned:
-    """Run a reconstruction, or another generator, to its end, handing every progress to `report`.
-
-    >>> def steps():
-    ...     yield "half"
-    ...     return "result"
-    >>> complete(steps(), print)
-    half
-    'result'
-    """
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
-        if report is not None:
-            report(progress)
-
-
-def mapped(
-    steps: Generator[Given, None, Returned], convert: Callable[[Given], Yielded]
-) -> Generator[Yielded, None, Returned]:
-    """The same generator with every yielded value converted.
-
-    >>> def steps():
-    ...     yield 0.5
-    ...     return "result"
-    >>> complete(mapped(steps(), lambda share: f"{share:.0%}"), print)
-    50%
-    'result'
-    """
-    while True:
-        try:
-            value = next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
-        yield convert(value)
-
-
-def _to_device(volume: np.ndarray[Any, Any], scale: float, device: torch.device) -> Tensor:
-    """Slices in model scale, (N, 1, H, W)."""
-    return torch.from_numpy(volume / np.float32(scale))[:, None].to(device)
-
-
-def _to_volume(slices: Tensor, scale: float) -> np.ndarray[Any, Any]:
-    """And back, (N, H, W), in intensity units."""
-    volume: np.ndarray[Any, Any] = (slices[:, 0] * scale).cpu().numpy()
-    return volume

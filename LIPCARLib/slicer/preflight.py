@@ -103,7 +103,7 @@ class Preflight:
         self._show_fit(examination)
         self._show_details()
         self._changed()
-        if not self._logic.missingPackages():
+        if not request.engine and not self._logic.missingPackages():
             yield from self._logic.loadEngine()  # so that nobody waits for it after the click
 
     def unsuitable(self, request: Request) -> list[str]:

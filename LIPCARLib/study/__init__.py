@@ -6,7 +6,7 @@ from .cohort_run import Failure, run_experiment
 from .cohort_summary import check_summary, write_summary
 from .cohort_workers import dask_client, enhance_cohort
 from .disturbances import LEVELS, Disturbance
-from .enhancement import Enhanced, Inputs, Outputs, RefusedError, enhance_examination
+from .enhancement import Begin, Enhanced, Inputs, Outputs, RefusedError, begin_here, enhance_examination
 from .experiment import METHODS, Experiment
 from .experiment_report import write_curves, write_experiment
 from .figures import comparison_figure
@@ -22,6 +22,7 @@ __all__ = [
     "LAYOUTS",
     "LEVELS",
     "METHODS",
+    "Begin",
     "CohortSettings",
     "Comparison",
     "Disturbance",
@@ -34,6 +35,7 @@ __all__ = [
     "Outputs",
     "RefusedError",
     "SubjectResult",
+    "begin_here",
     "build_report",
     "card_scores",
     "check_summary",

@@ -150,22 +150,34 @@ class RefusedError(LIPCARError):
 class Follow(Protocol):
     """Runs what yields its progress to its end, and may show how far it is."""
 
-    def __call__(self, doing: str, steps: Generator[Progress, None, Made]) -> Made: ...
+    def __call__(self, doing: str, steps: Generator[Progress | None, None, Made]) -> Made: ...
 
 
-def silently(doing: str, steps: Generator[Progress, None, Made]) -> Made:
+def silently(doing: str, steps: Generator[Progress | None, None, Made]) -> Made:
     """Shows nothing."""
     return complete(steps)
+
+
+Begin = Callable[[Examination, Model, str, dict[str, Any]], Generator[Progress | None, None, Result]]
+"""Begins the reconstruction of an examination with a model, its name or folder, and `inverse.reconstruct`'s options."""
+
+
+def begin_here(
+    examination: Examination, model: Model, name: str, options: dict[str, Any]
+) -> Generator[Progress | None, None, Result]:
+    """In this process."""
+    return (yield from reconstruct(examination, model, **options))
 
 
 def enhance_examination(
     inputs: Inputs,
     outputs: Outputs,
-    model: str | os.PathLike[str] | None,
+    model: str | None,
     options: dict[str, Any],
     tell: Callable[[str], None],
     follow: Follow = silently,
     force: bool = False,
+    begin: Begin = begin_here,
 ) -> Enhanced:
     """Read an examination, reconstruct and judge it, and write all outputs or none.
 
@@ -177,6 +189,7 @@ def enhance_examination(
         tell: is called with each notice as soon as it is known; those that are a `Doubt` bear on the verdict.
         follow: how what takes long is run.
         force: write even what should not be used.
+        begin: where the reconstruction is computed.
 
     Raises:
         RefusedError: the result should not be used.
@@ -187,16 +200,15 @@ def enhance_examination(
         notices: list[str] = []
         outputs = replace(outputs, dicom_source=series_source(inputs.lowdose, notices))
         examination = replace(examination, notices=(*examination.notices, *notices))
-    chosen = load_model(
-        default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
-    )
+    name = default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
+    chosen = load_model(name)
     if not chosen.uses_acquisition and (inputs.acquisition is not None or inputs.t1_map is not None):
         tell(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
     for notice in examination.notices:
         tell(notice)
     if examination.predose is not None and not chosen.uses_predose:
         tell(f"the model '{chosen.name}' does not use the pre-dose image.")
-    result = follow("Reconstructing", reconstruct(examination, chosen, **options))
+    result = follow("Reconstructing", begin(examination, chosen, name, options))
     for notice in result.notices:
         tell(notice)
     found = None

@@ -22,7 +22,8 @@ from LIPCARLib.inverse.devices import choose_device, describe
 from LIPCARLib.inverse.model import load_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
-from LIPCARLib.inverse.reconstruction import complete, reconstruct
+from LIPCARLib.inverse.progress import complete
+from LIPCARLib.inverse.reconstruction import reconstruct
 from LIPCARLib.inverse.regularizers import GenTV
 from LIPCARLib.simulation import simulate
 

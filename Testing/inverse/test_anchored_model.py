@@ -23,7 +23,9 @@ from LIPCARLib.inverse.conditions import Conditions
 from LIPCARLib.inverse.denoising import body
 from LIPCARLib.inverse.manifest import MANIFEST, Kind, kind_of, read_manifest
 from LIPCARLib.inverse.model import load_model, load_pair, save_anchored_model, verify_model
-from LIPCARLib.inverse.reconstruction import SOLVERS, Result, complete, reconstruct
+from LIPCARLib.inverse.progress import complete
+from LIPCARLib.inverse.reconstruction import SOLVERS, reconstruct
+from LIPCARLib.inverse.result import Result
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of
 
 GRADIENT = Acquisition(PulseSequence.GRADIENT_ECHO, 0.008, flip_angle=20.0, magnetic_field=3.0)

@@ -22,7 +22,9 @@ from LIPCARLib.inverse.devices import batch_size, choose_device, describe, is_ou
 from LIPCARLib.inverse.model import load_model
 from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
-from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, Progress, Result, complete, reconstruct
+from LIPCARLib.inverse.progress import Progress, complete
+from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, reconstruct
+from LIPCARLib.inverse.result import Result
 from LIPCARLib.inverse.session import Session, Slices
 from LIPCARLib.physics import DOSE_FRACTION
 

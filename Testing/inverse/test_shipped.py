@@ -12,7 +12,9 @@ import torch
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.manifest import default_model, list_models, read_manifest
 from LIPCARLib.inverse.model import load_model, verify_model
-from LIPCARLib.inverse.reconstruction import ALPHA, Result, complete, reconstruct
+from LIPCARLib.inverse.progress import complete
+from LIPCARLib.inverse.reconstruction import ALPHA, reconstruct
+from LIPCARLib.inverse.result import Result
 from LIPCARLib.resources import RESOURCES
 from LIPCARLib.study import examination_metrics
 

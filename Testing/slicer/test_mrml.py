@@ -16,7 +16,7 @@ vtk = pytest.importorskip("vtk", reason=REASON, exc_type=ImportError)
 
 from LIPCARLib.errors import LIPCARError  # noqa: E402
 from LIPCARLib.imaging.examination import Examination  # noqa: E402
-from LIPCARLib.inverse.reconstruction import Result  # noqa: E402
+from LIPCARLib.inverse.result import Result  # noqa: E402
 from LIPCARLib.slicer.geometry import (  # noqa: E402
     grid_differences,
     image_of,

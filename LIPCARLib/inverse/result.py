@@ -1,0 +1,102 @@
+"""What comes out of a reconstruction: its arrays and records, put together from batches and looked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import LIPCARError
+from ..imaging import Examination
+
+if TYPE_CHECKING:  # a panel looks at results without torch
+    from .session import Model
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice."""
+
+    highdose: np.ndarray
+    prior: np.ndarray
+    data_consistency: np.ndarray | None
+    objective: list[list[float]]
+    residual_rms: list[float]
+    network_evaluations: list[int]
+    unexplained: list[float]
+
+
+@dataclass(frozen=True)
+class Result(Batch):
+    """What came out. Arrays are (S, H, W) float32 like `Examination.lowdose`, in its intensity units.
+
+    Attributes:
+        highdose: the simulated high-dose volume, non-negative.
+        prior: the model's own guess xbar.
+        data_consistency: F(x) - x_L at the result, noise floor included; None where it was not asked for.
+        objective: per slice, its value at the start and after every step.
+        residual_rms: per slice, the root mean square of F(x) - x_L at the result, in model scale.
+        network_evaluations: per slice, evaluations of the forward operator by the solver.
+        unexplained: per slice, the share of the body where F(x) is not x_L (see `consistency.unexplained`); empty where
+            F is a network.
+        seconds: wall-clock time of the computation.
+        provenance: how it was made; plain values, ready for a report or an image header.
+        notices: what was assumed for want of a word, as sentences for the user.
+
+    >>> volume = np.zeros((1, 8, 8), np.float32)
+    >>> made = {"alpha": 0.006}
+    >>> result = Result(volume, volume, None, [[2.0, 1.0]], [0.1], [2], [], seconds=0.5, provenance=made)
+    >>> len(result.objective[0]) == result.network_evaluations[0]
+    True
+    """
+
+    seconds: float
+    provenance: dict[str, Any]
+    notices: tuple[str, ...] = ()
+
+
+def assembled(
+    examination: Examination,
+    batches: list[Batch],
+    seconds: float,
+    provenance: dict[str, Any],
+    notices: tuple[str, ...],
+) -> Result:
+    consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
+    highdose, prior = (
+        np.concatenate(volumes) for volumes in ([b.highdose for b in batches], [b.prior for b in batches])
+    )
+    if examination.padding is not None:
+        highdose[examination.padding] = prior[examination.padding] = 0
+    return Result(
+        highdose=highdose,
+        prior=prior,
+        data_consistency=np.concatenate(consistency) if consistency else None,
+        objective=[values for b in batches for values in b.objective],
+        residual_rms=[value for b in batches for value in b.residual_rms],
+        network_evaluations=[count for b in batches for count in b.network_evaluations],
+        unexplained=[value for b in batches for value in b.unexplained],
+        seconds=seconds,
+        provenance=provenance,
+        notices=notices,
+    )
+
+
+def finite(result: Result, model: Model) -> Result:
+    """The result itself; the one place where every number of it is looked at.
+
+    Raises:
+        LIPCARError: one of them is NaN or infinite.
+    """
+    parts = {"image": result.highdose, "prior": result.prior, "data consistency": result.data_consistency}
+    parts["record of the solver"] = np.array([*chain(*result.objective), *result.residual_rms, *result.unexplained])
+    for name, values in parts.items():
+        bad = 0 if values is None else values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise LIPCARError(
+                f"The {name} that the model '{model.name}' gives has {bad} values that are NaN or infinite, and is no "
+                "result. Check that both images are in like units, and the model with `lipcar models verify`."
+            )
+    return result
