@@ -79,9 +79,10 @@ def dask_client(jobs: int, scheduler: str | None) -> Iterator[Client]:
     for name in ("distributed", "distributed.client", "distributed.worker", "distributed.nanny", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is in outcomes and errors
     if scheduler is None:
-        threads = str(max(1, _processors() // jobs))
+        environment = dict.fromkeys(THREADS, str(max(1, _processors() // jobs)))
+        environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, threads)}),
+            dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
             # Whole images are in memory at times; what Dask thinks a worker's share is, is no reason to end it.
             LocalCluster(
                 n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import ROLES, read_manifest
-from LIPCARLib.learning import TrainingSettings, start_processes, train
+from LIPCARLib.learning import Processes, TrainingSettings, start_processes, train
 from LIPCARLib.learning.anchored_training import ANCHORED, AnchoredSettings, train_prior
-from LIPCARLib.learning.processes import FabricProcesses, Processes
+from LIPCARLib.learning.processes import FabricProcesses
 
 PAIR = TrainingSettings(epochs=2, batch=3, crop=32, held_out=0.3, seed=4)
 """Of four slices: shares of one and two, then of none and one."""
