@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 
 class LIPCARError(Exception):
@@ -38,3 +39,17 @@ def lacks_memory(error: BaseException) -> bool:
         "start new thread",
     )
     return any(word in str(error).lower() for word in words)
+
+
+def advice(error: Exception) -> str | None:
+    """One sentence on what a user can do about an error; None for a bug, and for a stream that is gone."""
+    if isinstance(error, LIPCARError):
+        return str(error)
+    if lacks_memory(error):
+        return "There is not enough memory for this. Close other programs, allow more, or give a smaller image."
+    if isinstance(error, RecursionError):
+        return f"What was given is nested too deeply to be read ({error}). Give a simpler file."
+    if isinstance(error, OSError) and error.filename is not None:
+        reason = error.strerror or str(error)
+        return f"'{os.fsdecode(error.filename)}' cannot be used: {reason}. Mend what is in the way, or choose another."
+    return None

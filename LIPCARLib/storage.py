@@ -120,8 +120,8 @@ def settle(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep a folder, made if missing, to one run: another that claims it is refused.
+def claimed(folder: str | os.PathLike[str], patience: float = 0.0) -> Iterator[None]:
+    """Keep a folder, made if missing, to one run: another that claims it waits so many seconds, and is refused.
 
     Raises:
         LIPCARError: another run has it, or it cannot be made.
@@ -131,7 +131,7 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
         made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder / CLAIM, patience=0.0):
+        with locked(folder / CLAIM, patience):
             for depth in ("", "*/", "*/*/"):
                 for place in {one.parent for one in folder.glob(f"{depth}{HIDDEN}*")}:
                     settle(place)

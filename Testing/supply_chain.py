@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 PROJECT = Path(__file__).resolve().parents[1]
-LOCKS = {"run": ("all",), "tests": ("all", "tests")}
+LOCKS = {"run": ("all",), "tests": ("all", "cohort", "train", "tests")}
 """For each lock the extras it holds; "run" is what `make demo` needs."""
 OWN_BUILDS = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
 BUILD = "hatchling\neditables\n"
@@ -118,7 +118,7 @@ def license_of(found: Distribution) -> str:
 
 
 def print_licenses() -> None:
-    packages = closure(frozenset({"all", "tests"}))
+    packages = closure(frozenset(LOCKS["tests"]))
     needed = closure(frozenset({"all"}))
     print(f"{'package':28} {'version':16} {'for':8} licence")
     for name, (found, _) in sorted(packages.items()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,15 +10,17 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import LIPCARError, Terminated, lacks_memory
+from ..errors import Terminated, advice
 from ..storage import anything_written
 from .check import check
+from .cohort import cohort
 from .console import discard, escape_what_cannot_be_encoded, out, print_line
 from .enhance import demo, enhance
 from .evaluate import evaluate
 from .models import models_app
 from .phantom import phantom
 from .robustness import robustness
+from .serve import serve
 from .train import train
 from .train_anchored import train_anchored_command
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (enhance, demo, phantom, train, evaluate, robustness, check):
+for command in (enhance, cohort, demo, phantom, train, evaluate, robustness, check, serve):
     app.command()(command)
 app.command("train-anchored")(train_anchored_command)
 app.add_typer(models_app, name="models")
@@ -39,7 +40,8 @@ app.add_typer(models_app, name="models")
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0; 2 for what a user can mend, with one line on stderr; 128 and the signal's number if stopped.
+    0; 1 where a cohort is done but for examinations that failed; 2 for what a user can mend, with one line on stderr;
+    128 and the signal's number if stopped.
     """
     escape_what_cannot_be_encoded()
     try:
@@ -69,18 +71,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str | None:
     """What a user can do about it; None for a bug."""
-    if isinstance(error, LIPCARError):
-        return str(error)
-    if lacks_memory(error):
-        return "There is not enough memory for this. Close other programs, allow more, or give a smaller image."
-    if isinstance(error, RecursionError):
-        return f"What was given is nested too deeply to be read ({error}). Give a simpler file."
+    if (told := advice(error)) is not None:
+        return told
     if isinstance(error, OSError):
+        discard(sys.stdout)  # what is written without a name, and would fail again at the end
         reason = error.strerror or str(error)
-        if error.filename is None:
-            discard(sys.stdout)  # what is written without a name, and would fail again at the end
-            return f"The system reports: {reason}. Mend what is in the way, or choose another place for the output."
-        return f"'{os.fsdecode(error.filename)}' cannot be used: {reason}. Mend what is in the way, or choose another."
+        return f"The system reports: {reason}. Mend what is in the way, or choose another place for the output."
     # Usage errors: click's class, which typer brings under a name of its own that differs between versions.
     return " ".join(error.format_message().split()) if hasattr(error, "format_message") else None
 

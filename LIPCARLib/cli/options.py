@@ -42,3 +42,10 @@ HeldOutOption = Annotated[
     bool, typer.Option("--held-out", help="Only the subjects that the training of all models kept out.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DevicesOption = Annotated[
+    int, typer.Option(min=1, max=1024, help="Processes on this machine that train together, one a device (Fabric).")
+]
+NodesOption = Annotated[
+    int, typer.Option(min=1, max=1024, help="Machines; each gives the same command, or torchrun starts it (docs).")
+]
+BATCH_HELP = "a step and process: two processes take the steps of one with twice as many."

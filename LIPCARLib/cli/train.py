@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..inverse import load_model
-from ..learning import TrainingProgress, TrainingSettings
+from ..learning import TrainingProgress, TrainingSettings, start_processes
 from ..learning import train as train_model
 from ..storage import claimed
 from ..study import CARD_ALPHAS, CARD_METHODS, Experiment
 from .console import err, progress_bar, time_left
 from .experiments import print_comparison, record_scores, run_with_progress
-from .options import MODEL_HELP, CohortArgument, DeviceOption, NewModelOption
+from .options import (
+    BATCH_HELP,
+    MODEL_HELP,
+    CohortArgument,
+    DeviceOption,
+    DevicesOption,
+    NewModelOption,
+    NodesOption,
+)
 
 
 def train(
@@ -30,7 +39,7 @@ def train(
     ] = True,
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's step.")] = 5e-4,
     l1: Annotated[float, typer.Option(help="Weight of the mean absolute error beside 1 - SSIM.")] = 1.0,
-    batch: Annotated[int, typer.Option(min=1)] = 4,
+    batch: Annotated[int, typer.Option(min=1, help=f"Crops {BATCH_HELP}")] = 4,
     start: Annotated[str | None, typer.Option(help=f"A model to go on from. {MODEL_HELP}")] = None,
     crop: Annotated[int, typer.Option(min=16, help="Pixels a side of a training crop.")] = 128,
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the subjects kept out of training.")] = 0.15,
@@ -42,12 +51,15 @@ def train(
     ] = None,
     description: Annotated[str | None, typer.Option(help="A sentence for the model card.")] = None,
     device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    nodes: NodesOption = 1,
 ) -> None:
     """Train a model, a prior and a forward operator, and measure it on the subjects held out."""
+    processes = start_processes(devices, nodes, device)
     settings = TrainingSettings(
         predose=predose,
         epochs=epochs,
-        batch=batch,
+        batch=batch * processes.count,
         learning_rate=learning_rate,
         l1=l1,
         crop=crop,
@@ -59,9 +71,12 @@ def train(
         seed=seed,
     )
     snapshots = snapshot or []
-    options: dict[str, Any] = {"device": device, "resume": resume, "start": start, "snapshots": snapshots}
+    options: dict[str, Any] = {"processes": processes, "resume": resume, "start": start, "snapshots": snapshots}
     if description is not None:
         options["description"] = description
+    if not processes.main:  # it helps, and says nothing
+        deque(train_model(cohort, output, settings, **options), maxlen=0)
+        return
     with claimed(output):
         with progress_bar("Training", 2 * epochs) as (bar, task):
             for epoch in train_model(cohort, output, settings, **options):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import LIPCARError
 from ..imaging import Examination
-from .session import Model
+
+if TYPE_CHECKING:  # a panel looks at results without torch
+    from .session import Model
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import LIPCARError
 from ..inverse import AnchoredPrior, Conditions, features, find_model, load_model, save_anchored_model
+from ..inverse.manifest import MANIFEST
 from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
 from ..json_file import integer, parse_json
 from ..simulation.draw import Drawn, draw_batch
@@ -33,6 +34,7 @@ from .checkpoints import (
     read_checkpoint,
     under,
 )
+from .processes import Processes
 from .settings import check_settings
 
 ENHANCING = 0.15
@@ -163,6 +165,7 @@ def train_prior(
     start: str | os.PathLike[str] | None = None,
     every: int = 500,
     workers: int = 0,
+    processes: Processes | None = None,
     validation: Mapping[str, tuple[Drawn, Conditions]] | None = None,
 ) -> Generator[AnchoredProgress, None, Path]:
     """Train an anchored prior; yields every `every` steps, returns the path of its weights (the average's).
@@ -176,20 +179,24 @@ def train_prior(
         start: weights to start from, a file; of the same widths and depth.
         every: steps between checkpoints.
         workers: processes that draw; 0 draws in this one.
+        processes: that train together, see `training.train`; None for this one alone, on the CPU.
         validation: drawn or real examinations by name, and what is told of them.
 
     Raises:
         LIPCARError: a checkpoint that exists without `resume` or is of other settings; weights that do not fit.
     """
-    trainer = _Trainer(Path(output), settings, start, resume, workers)
+    processes = processes or Processes(torch.device("cpu"))
+    trainer = _Trainer(Path(output), settings, start, resume, workers, processes)
     while trainer.step < settings.steps:
         total, count = 0.0, min(every - trainer.step % every, settings.steps - trainer.step)
         for _ in range(count):
             total += trainer.run_step()
-        trainer.save()
-        scores = {}
-        for name, (drawn, conditions) in (validation or {}).items():
-            predicted = predict(trainer.average, drawn.lowdose, drawn.predose, conditions)
+        total, scores = processes.mean(total), {}
+        if processes.main:
+            trainer.save()
+        average = copy.deepcopy(trainer.average).cpu()
+        for name, (drawn, conditions) in (validation or {}).items() if processes.main else ():
+            predicted = predict(average, drawn.lowdose, drawn.predose, conditions)
             scores[name] = errors(predicted, drawn.predose, drawn.highdose, drawn.body)
         yield AnchoredProgress(trainer.step, total / count, scores)
     return trainer.output / WEIGHTS
@@ -203,13 +210,14 @@ def train_anchored(
     start: str | os.PathLike[str] | None = None,
     every: int = 500,
     workers: int = 0,
+    processes: Processes | None = None,
     validation_count: int = 48,
 ) -> Generator[AnchoredProgress, None, Path]:
     """Train the prior of an anchored model, measure it on drawn examinations, and save the model.
 
     Args:
         output: the model's folder; its checkpoints lie in a folder in it.
-        settings, resume, every, workers: as in :func:`train_prior`.
+        settings, resume, every, workers, processes: as in :func:`train_prior`.
         start: an anchored model's name or folder, from whose weights to go on.
         validation_count: drawn examinations that no training sees.
 
@@ -230,7 +238,13 @@ def train_anchored(
         settings = replace(settings, start=model.digest)
         weights = find_model(start) / model.manifest["files"]["prior"]["path"]
     drawn = validation_set(validation_count)
-    options: dict[str, Any] = {"resume": resume, "start": weights, "every": every, "workers": workers}
+    options: dict[str, Any] = {
+        "resume": resume,
+        "start": weights,
+        "every": every,
+        "workers": workers,
+        "processes": processes,
+    }
     steps = train_prior(output / CHECKPOINTS, settings, validation={"drawn": drawn}, **options)
     scores: dict[str, float] = {}
     while True:
@@ -239,8 +253,10 @@ def train_anchored(
         except StopIteration as stop:
             path = Path(stop.value)
             break
-        scores = progress.errors["drawn"]
+        scores = progress.errors.get("drawn", {})
         yield progress
+    if processes is not None and not processes.main:
+        return output / MANIFEST
     network = AnchoredPrior(settings.widths, settings.depth)
     _load(network, path)
     card = {
@@ -274,6 +290,16 @@ class _Batches(Dataset[tuple[Drawn, Tensor, Tensor, Tensor]]):
         return drawn, physics.highdose, images, numbers
 
 
+def _part(
+    batch: tuple[Drawn, Tensor, Tensor, Tensor], own: slice, device: torch.device
+) -> tuple[Drawn, Tensor, Tensor, Tensor]:
+    """Some examinations of a batch; of what they were drawn from, all parameters."""
+    drawn, *rest = batch
+    images = {name: getattr(drawn, name)[own].to(device) for name in ("predose", "lowdose", "highdose", "body")}
+    anchor, shown, numbers = (tensor[own].to(device) for tensor in rest)
+    return replace(drawn, **images), anchor, shown, numbers
+
+
 def _prepare(worker: int) -> None:
     """A processor takes ten times as long for numbers next to zero, of which smooth masks are full."""
     torch.set_flush_denormal(True)
@@ -283,9 +309,15 @@ class _Trainer:
     """A network on its way: weights, their average, optimizer and step are what a checkpoint holds."""
 
     def __init__(
-        self, output: Path, settings: AnchoredSettings, start: str | os.PathLike[str] | None, resume: bool, workers: int
+        self,
+        output: Path,
+        settings: AnchoredSettings,
+        start: str | os.PathLike[str] | None,
+        resume: bool,
+        workers: int,
+        processes: Processes,
     ) -> None:
-        self.output, self.settings, self.step = output, settings, 0
+        self.output, self.settings, self.step, self.processes = output, settings, 0, processes
         torch.manual_seed(settings.seed)
         self.network = AnchoredPrior(settings.widths, settings.depth)
         if start is not None:
@@ -293,11 +325,14 @@ class _Trainer:
         for parameter in self.network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.network.to(processes.device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
         _check_start(output, resume)
         if resume:
             self._restore(output / ANCHORED)
+        processes.wait()  # all have looked for the checkpoint
+        self.shared = processes.wrap(self.network, "addition")
         # A step's batch is drawn while the step before it is computed, if there is a processor for it.
         steps = range(self.step, settings.steps)
         self.batches = iter(
@@ -307,14 +342,16 @@ class _Trainer:
     def run_step(self) -> float:
         """One batch, one step of Adam; the loss."""
         s = self.settings
-        drawn, anchor, images, numbers = next(self.batches)
+        batch = next(self.batches)
         for group in self.optimizer.param_groups:
             group["lr"] = s.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=s.bfloat16):
-            addition = self.network.addition(images, numbers)
-        loss = prior_loss(anchor + addition.float(), drawn, s)
-        torch.autograd.backward(loss)
+        own, weight = self.processes.share(s.batch)
+        drawn, anchor, images, numbers = _part(batch, own, self.processes.device)
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=s.bfloat16):
+            addition = self.shared.addition(images, numbers)
+        loss = prior_loss(anchor + addition.float(), drawn, s) * weight
+        self.processes.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..imaging.metrics import ssim
 from ..inverse import ROLES, NetworkPair, VNet
 from .checkpoints import Checkpoint, Weights
 from .crops import TrainingData, lesson, random_crop, validation_crops
+from .processes import Processes
 from .settings import TrainingSettings
 
 COLLAPSE = 0.1
@@ -34,7 +35,7 @@ class Trainer:
         role: of `inverse.ROLES`.
         settings: of the training.
         data: what is learned from and measured on.
-        device: where it is computed.
+        processes: that train it together, and where this one computes.
         checkpoint: the file that is written after every epoch, and gone on from where it is there.
         first: a model whose network of that role is gone on from; None for random weights.
 
@@ -54,11 +55,12 @@ class Trainer:
         role: str,
         settings: TrainingSettings,
         data: TrainingData,
-        device: torch.device,
+        processes: Processes,
         checkpoint: Path,
         first: NetworkPair | None = None,
     ) -> None:
-        self.role, self.index, self.settings, self.device = role, ROLES.index(role), settings, device
+        self.role, self.index, self.settings = role, ROLES.index(role), settings
+        self.processes, self.device = processes, processes.device
         self.checkpoint, self.clean, self.subjects = checkpoint, data.clean, data.training
         self.slices = [(i, z) for i, s in enumerate(self.subjects) for z in range(len(s["lowdose"]))]
         self.validation = validation_crops(data.validation, settings.crop, data.clean)
@@ -69,6 +71,7 @@ class Trainer:
         self.best_score, self.best = -math.inf, self.weights()
         if os.path.lexists(checkpoint):
             self._load()
+        self.shared = processes.wrap(self.network)
 
     def run_epoch(self) -> tuple[float, float]:
         """One pass over the training slices, then validation and a checkpoint; mean loss and validation SSIM."""
@@ -84,15 +87,18 @@ class Trainer:
             shown, target = self._lesson(torch.stack(crops), rng)
             self.set_learning_rate(step / steps, steps)
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(self._forward(shown), target)
-            loss.backward()
+            own, weight = self.processes.share(len(shown))
+            loss = self.loss(self._forward(shown[own], self.shared), target[own]) * weight
+            self.processes.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
             self.optimizer.step()
             losses.append(loss.item())
         self.epoch += 1
-        mean_loss, score = float(np.mean(losses)), self.validate()
+        mean_loss = self.processes.mean(float(np.mean(losses)))
+        score = self.processes.agreed(self.validate() if self.processes.main else 0.0)
         self._judge(mean_loss, score)
-        self._save()
+        if self.processes.main:
+            self._save()
         return mean_loss, score
 
     def best_network(self) -> VNet:
@@ -116,7 +122,7 @@ class Trainer:
         scores = []
         for crops in self.validation:
             shown, target = self._lesson(crops, rng)
-            scores.append(ssim(self._forward(shown), target))
+            scores.append(ssim(self._forward(shown, self.network), target))
         return float(torch.cat(scores).mean())
 
     def set_learning_rate(self, part: float, steps: int) -> None:
@@ -148,9 +154,9 @@ class Trainer:
     def _lesson(self, crops: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         return lesson(self.role, crops.to(self.device), self.settings.predose, self.clean, rng)
 
-    def _forward(self, shown: Tensor) -> Tensor:
+    def _forward(self, shown: Tensor, network: nn.Module) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            prediction: Tensor = self.network(shown)
+            prediction: Tensor = network(shown)
         return prediction.float()
 
     def _judge(self, loss: float, score: float) -> None:

@@ -15,11 +15,13 @@ from safetensors.torch import save
 
 from ..errors import LIPCARError
 from ..inverse import ROLES, NetworkPair, VNet, choose_device, load_pair, save_model
+from ..inverse.manifest import MANIFEST
 from ..inverse.weights import numbers_in, read_weights_file, shapes_of, unpack
 from ..storage import write
 from .checkpoints import CHECKPOINTS, PAIR, Record, Weights, check_model_folder, explained, model_name
 from .cohort import describe_cohort, read_subject, split_subjects, subject_folders
 from .crops import TrainingData, subject_tensors
+from .processes import Processes
 from .settings import TrainingSettings
 from .trainer import Trainer
 
@@ -42,6 +44,7 @@ def train(
     settings: TrainingSettings,
     *,
     device: torch.device | str = "auto",
+    processes: Processes | None = None,
     resume: bool = False,
     start: str | os.PathLike[str] | None = None,
     snapshots: Sequence[int] = (),
@@ -58,6 +61,8 @@ def train(
         output: the model folder; checkpoints go to ``output/checkpoints``.
         settings: what is recorded in the manifest.
         device: as in `inverse.choose_device`.
+        processes: that train together, each of which calls this with the same arguments; they stand before `device`.
+            The main one writes. None for this one alone.
         resume: go on from the checkpoints of the same settings; without it, existing ones are an error.
         start: a model, shipped or in a folder, to go on from: its weights at the start, its architecture.
         snapshots: epochs after which the prior is kept as well: ``output/epoch-NN`` is a model of that prior and the
@@ -77,7 +82,8 @@ def train(
     wrong = [epoch for epoch in snapshots if not 1 <= epoch <= settings.epochs]
     if wrong:
         raise LIPCARError(f"A snapshot after epoch {wrong[0]} was asked for; expected 1 to {settings.epochs}.")
-    device = choose_device(device) if isinstance(device, str) else device
+    if processes is None:
+        processes = Processes(choose_device(device) if isinstance(device, str) else device)
     first = None if start is None else load_pair(start)
     if first is not None:
         settings = _settings_of_start(first, settings)
@@ -89,20 +95,22 @@ def train(
     described = describe_cohort(folders)
     data = _read_data(folders, held_out, settings)
     # Both before the first epoch: what is wrong with a checkpoint is not found out after the first network's.
-    trainers = {r: Trainer(r, settings, data, device, checkpoints / f"{r}.safetensors", first) for r in ROLES}
+    trainers = {r: Trainer(r, settings, data, processes, checkpoints / f"{r}.safetensors", first) for r in ROLES}
     for epoch in snapshots:
         if not going_on:
             check_model_folder(output / snapshot_name(epoch), ())
         if epoch <= trainers["prior"].epoch:
             _read_snapshot(_snapshot(checkpoints, epoch), trainers["prior"].network)
-    record.write()
+    processes.wait()  # all have looked for checkpoints
+    if processes.main:
+        record.write()
     networks: dict[str, VNet] = {}
     histories: dict[str, list[dict[str, float | None]]] = {}
     began, epochs_done = time.monotonic(), 0
     for index, (role, trainer) in enumerate(trainers.items()):
         while trainer.epoch < settings.epochs:
             loss, score = trainer.run_epoch()
-            if role == "prior" and trainer.epoch in snapshots:
+            if role == "prior" and trainer.epoch in snapshots and processes.main:
                 weights = {key: value.cpu().contiguous() for key, value in trainer.weights().items()}
                 write({_snapshot(checkpoints, trainer.epoch): save(weights)})
             epochs_done += 1
@@ -125,6 +133,8 @@ def train(
         },
         "metrics": {},
     }
+    if not processes.main:
+        return output / MANIFEST
     for epoch in snapshots:
         _save_snapshot(output, name, epoch, checkpoints, networks, card)
     return save_model(output, name, networks["prior"], networks["forward_operator"], card)

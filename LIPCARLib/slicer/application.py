@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
 
-from .background import Threads
+from .background import FirstThatStarts, ThreadEngine, Threads
 from .dependencies import SlicerPackages
-from .services import Services
+from .services import SLOT_SECONDS, Services
 from .views import SlicerViews
+
+if TYPE_CHECKING:
+    from ..engine import Engine
 
 
 class SlicerDialogs:
@@ -41,8 +47,51 @@ def dicom_file(instance: str) -> str:
     return str(database.fileForInstance(instance) or "") if database else ""
 
 
+def python_slicer() -> str:
+    """Slicer's own interpreter: on the PATH that Slicer has set, beside its program, or what Python itself names.
+
+    Not the application, which some builds name in its place: it would open another window.
+    """
+    name = "PythonSlicer"
+    found = shutil.which(name) or shutil.which(name, path=str(Path(slicer.app.slicerHome) / "bin"))
+    return found or (sys.executable if "python" in Path(sys.executable).name.lower() else name)
+
+
+def own_engine() -> Engine:
+    """The engine on this computer, one for all panels and scripts; where no process can be started, in a thread.
+
+    It is kept beside Slicer's modules: a reload of this one finds it there and takes another in its place.
+    """
+    kept = getattr(slicer.modules, "lipcarEngine", None)
+    if not isinstance(kept, FirstThatStarts):
+        from ..engine import Child
+
+        if kept is not None:
+            kept.close()
+        threads = ThreadEngine(Threads(qt.QTimer).worker, SLOT_SECONDS)
+        kept = slicer.modules.lipcarEngine = FirstThatStarts(Child([python_slicer()], SLOT_SECONDS), threads)
+        slicer.app.connect("aboutToQuit()", kept.close)
+    return kept
+
+
+def engine_at(address: str) -> Engine:
+    """The engine at "host:port", or the own one at ""; raises LIPCARError for what is no address."""
+    if not address:
+        return own_engine()
+    from ..engine import Remote, read_token
+
+    return Remote(address, read_token())
+
+
 def slicer_services() -> Services:
     threads = Threads(qt.QTimer)
     return Services(
-        SlicerPackages(), SlicerDialogs(), SlicerViews(), qt.QTimer, threads.worker, shipped_models, dicom_file
+        SlicerPackages(),
+        SlicerDialogs(),
+        SlicerViews(),
+        qt.QTimer,
+        threads.worker,
+        shipped_models,
+        dicom_file,
+        engine_at,
     )

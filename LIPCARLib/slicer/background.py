@@ -7,12 +7,20 @@ free, in slots short enough for the window: between them the event loop has its 
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from slicer.i18n import tr as _
 
 from .services import Job, Timer, Worker
+
+if TYPE_CHECKING:
+    from ..engine import Answer, Asked, Engine
+    from ..imaging import Examination
+    from ..inverse import Progress
 
 Returned = TypeVar("Returned")
 Yielded = TypeVar("Yielded")
@@ -104,3 +112,75 @@ def stepped(
         if ended:
             return returned  # type: ignore[return-value]
         yield yielded
+
+
+class ThreadEngine:
+    """The engine in a thread of this process, which loads torch into it."""
+
+    def __init__(self, worker: Callable[[], Worker], seconds: float) -> None:
+        self._worker, self._seconds = worker, seconds
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def close(self) -> None:
+        """Each run closes its own thread."""
+
+    def devices(self) -> Generator[None, None, list[tuple[str, str]]]:
+        from ..engine import devices
+        from ..inverse import complete
+
+        worker = self._worker()
+        try:
+            return (yield from waited(worker.submit(lambda: complete(devices())), self._seconds))
+        finally:
+            worker.close()
+
+    def enhance(self, examination: Examination, asked: Asked) -> Generator[Progress | None, None, Answer]:
+        from ..engine import enhance
+
+        worker = self._worker()
+        try:
+            return (yield from stepped(worker, enhance(examination, asked), self._seconds))
+        finally:
+            worker.close()
+
+
+class FirstThatStarts:
+    """An engine that may not start, and another one in place of it; the log says so once."""
+
+    def __init__(self, first: Engine, other: Engine) -> None:
+        self._engine, self._other = first, other
+        self._started = False
+
+    def start(self) -> None:
+        from ..engine import NotStartedError
+
+        try:
+            self._engine.start()
+        except NotStartedError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def devices(self) -> Generator[None, None, list[tuple[str, str]]]:
+        from ..engine import NotStartedError
+
+        try:
+            found = yield from self._engine.devices()
+        except NotStartedError as error:
+            self._give_up(error)
+            found = yield from self._engine.devices()
+        self._started = True
+        return found
+
+    def enhance(self, examination: Examination, asked: Asked) -> Generator[Progress | None, None, Answer]:
+        """Asked for after `devices`, so it is known by then which of the two computes."""
+        return self._engine.enhance(examination, asked)
+
+    def _give_up(self, error: Exception) -> None:
+        if self._started or self._engine is self._other:
+            raise error
+        logging.warning(_("LIPCAR computes within Slicer, whose window may wait for it: {error}").format(error=error))
+        self._engine = self._other

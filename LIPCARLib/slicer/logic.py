@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
 from ..errors import LIPCARError
-from .background import stepped, waited
+from .background import waited
 from .dependencies import HOW_TO_GET
 from .inputs import CheckedInputs
 from .parameters import ALPHA_AUTO, LIPCARParameterNode
@@ -28,6 +28,7 @@ from .request import Request, unsuitable, unsuitable_together
 from .services import Services, VolumeNode, Worker
 
 if TYPE_CHECKING:
+    from ..engine import Engine
     from ..imaging import Examination
     from ..inverse import Progress, Result
     from ..physics import Acquisition
@@ -38,7 +39,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     Attributes:
         notices: what the engine found odd about the inputs of the last run and, at its end, its result, as sentences.
-        devices: name and words of what can compute here; None until torch is loaded.
+        devices: name and words of what can compute; None until that is known.
         lastResult: the engine's Result of the last run that came to its end, without its volumes' nodes.
     """
 
@@ -52,7 +53,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._services = services or slicer_services()
         self._run: _Run | None = None
         self.devices: list[tuple[str, str]] | None = None
-        self._engine = self._services.worker()
+        self._devicesAt = ""  # the engine's address
         self._inputs = CheckedInputs(self._services.worker, self._services.slot_seconds)
         self._timer = self._services.timer()  # one for good: a timer that is let go within its own slot may crash
         self._timer.connect("timeout()", self._advance)
@@ -61,7 +62,6 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Cancel, and let go of what keeps this object alive."""
         self.cancel()
         self.forgetInputs()
-        self._engine.close()
         self._timer.disconnect("timeout()", self._advance)
 
     def getParameterNode(self) -> LIPCARParameterNode:
@@ -76,6 +76,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def checked(self, request: Request) -> Generator[None, None, Examination]:
         """The examination of a request's volumes, kept until one of them changes; see `CheckedInputs.examined`."""
+        self._warm(request)
         return self._inputs.examined(request)
 
     def examinationOf(
@@ -127,6 +128,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         alpha: float | str = ALPHA_AUTO,
         model: str | None = None,
         device: str = "auto",
+        engine: str = "",
         highdoseVolume: VolumeNode | None = None,
         solver: str = "proximal",
         iterations: int | None = None,
@@ -148,6 +150,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param outputVolume: a node to write over; None for a new one.
         :param alpha: a number, which the solver "adam" needs, or the name of a rule of LIPCARLib.inverse.alpha.
         :param model: name of a shipped model or folder of any; None chooses by whether there is a pre-dose volume.
+        :param engine: "host:port" where `lipcar serve` runs; "" for this computer.
         :param highdoseVolume: a reference to measure the result against; the result does not depend on it.
         :param iterations: None for the solver's default.
         :param matchPredose: whether to bring the pre-dose volume to the place and receiver gain of the low-dose volume.
@@ -171,6 +174,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             alpha,
             model,
             device,
+            engine,
             solver,
             iterations,
             matchPredose,
@@ -194,8 +198,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(_("A computation is running. Cancel it or wait for its end."))
         for problem in self.unsuitable(request):
             raise LIPCARError(problem)
-        for package in self.missingPackages():
+        for package in [] if request.engine else self.missingPackages():
             raise LIPCARError(HOW_TO_GET[package])
+        self._warm(request)
         worker = self._services.worker()
         self._run = _Run(
             self._delivered(request, self._examined(request), worker),
@@ -212,7 +217,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def unsuitable(self, request: Request) -> list[str]:
         """What keeps a request from being computed, as sentences; before anything is."""
-        devices = None if self.devices is None else [name for name, _words in self.devices]
+        known = self.devices if request.engine == self._devicesAt else None
+        devices = None if known is None else [name for name, _words in known]
         return unsuitable(request, self._services.shipped_models(), devices)
 
     def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path) -> Path:
@@ -273,10 +279,17 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             return known
         return acquisition_of_keys(request.acquisition, _("The acquisition"))
 
-    def loadEngine(self) -> Generator[None, None, None]:
-        """Import torch, which takes seconds, and find out what can compute; the window stays alive."""
-        if self.devices is None:
-            self.devices = yield from waited(self._engine.submit(_devices), self._services.slot_seconds)
+    def loadEngine(self, address: str = "") -> Generator[None, None, Engine]:
+        """The engine at an address, once it is there and has told what can compute; the window stays alive."""
+        engine = self._services.engine(address)
+        if self.devices is None or address != self._devicesAt:
+            self.devices, self._devicesAt = (yield from engine.devices()), address
+        return engine
+
+    def _warm(self, request: Request) -> None:
+        """So that torch is loaded by the time that it is needed."""
+        if not request.engine and not self.missingPackages():
+            self._services.engine("").start()
 
     def _delivered(
         self, request: Request, examined: Generator[None, None, Examination], worker: Worker
@@ -285,27 +298,27 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         slot = self._services.slot_seconds
         examination = yield from examined
         self.notices = examination.notices
-        yield from self.loadEngine()
+        engine = yield from self.loadEngine(request.engine)
         for problem in self.unsuitable(request):  # what can compute here is known by now
             raise LIPCARError(problem)
-        from ..inverse import Progress, default_model, load_model, mapped, reconstruct
-        from ..study import examination_metrics
+        from ..engine import Asked
+        from ..inverse import default_model
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
 
         name = request.model or default_model(examination.predose is not None, examination.predose_doubtful)
-        folder = self._services.shipped_models().get(name, name)
-        steps = reconstruct(
-            examination,
-            (yield from waited(worker.submit(partial(load_model, folder)), slot)),
+        asked = Asked(
+            model=name if request.engine else str(self._services.shipped_models().get(name, name)),
             alpha=request.alpha,
             solver=request.solver,
             iterations=request.iterations,
             device=request.device,
             data_consistency="data_consistency" in request.extras,
             dose_fraction=request.dose_fraction,
+            metrics=examination.highdose is not None and not request.is_preview,
         )
-        result = yield from stepped(worker, steps, slot)
+        answer = yield from engine.enhance(examination, asked)
+        result = answer.result
         self.lastResult = result
         self.notices = (*examination.notices, *result.notices)
         examination = replace(examination, notices=self.notices)  # for the output's own record
@@ -313,17 +326,12 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         volumes: dict[str, Any] = {**request.volumes, "output": request.output, "prepared": prepared}
         if request.is_preview:
             return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
-        metrics = None
-        if examination.highdose is not None:
-            finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
-            rows = mapped(examination_metrics(examination, result), lambda nothing: finished)
-            metrics = yield from stepped(worker, rows, slot)
         output = add_volumes(examination, result, extras=request.extras, **volumes)
         forget_tables(output)
         if any(len(values) > 1 for values in result.objective):  # else nothing was solved, and a line needs two points
             add_convergence(result.objective, output)
-        if metrics:
-            add_metrics(metrics, examination.first_slice, output)
+        if answer.metrics:
+            add_metrics(answer.metrics, examination.first_slice, output)
         return output
 
     def _onSceneClose(self, caller: object, event: str) -> None:
@@ -375,14 +383,6 @@ class _Run:
     onProgress: Callable[[Progress], object]
     onDone: Callable[[VolumeNode | None], object]
     onError: Callable[[Exception], object]
-
-
-def _devices() -> list[tuple[str, str]]:
-    """Imports torch."""
-    from ..inverse import available_devices
-    from ..study import examination_metrics  # noqa: F401
-
-    return available_devices()
 
 
 def _ignore(event: object) -> None:

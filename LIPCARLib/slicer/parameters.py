@@ -47,6 +47,7 @@ class LIPCARParameterNode:
     solver: Annotated[str, Choice(SOLVERS), Default("proximal")]
     iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
     device: Annotated[str, Default("auto")]
+    engine: Annotated[str, Default("")]
     matchPredose: Annotated[bool, Default(True)]
     doseFraction: Annotated[float, WithinRange(0, 1), Default(0)]
     sequence: Annotated[str, Choice(list(SEQUENCES)), Default(AS_READ)]

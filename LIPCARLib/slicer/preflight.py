@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -103,8 +104,9 @@ class Preflight:
         self._show_fit(examination)
         self._show_details()
         self._changed()
-        if not self._logic.missingPackages():
-            yield from self._logic.loadEngine()  # so that nobody waits for it after the click
+        if not request.engine and not self._logic.missingPackages():
+            with suppress(LIPCARError):  # Apply meets it again, and tells
+                yield from self._logic.loadEngine()  # so that nobody waits for it after the click
 
     def unsuitable(self, request: Request) -> list[str]:
         """What the images tell about a request; empty while they are not known."""

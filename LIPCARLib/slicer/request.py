@@ -37,6 +37,7 @@ class Request:
     alpha: float | str = ALPHA_AUTO
     model: str | None = None
     device: str = "auto"
+    engine: str = ""
     solver: str = "proximal"
     iterations: int | None = None
     match_predose: bool = True
@@ -76,7 +77,8 @@ def unsuitable(request: Request, shipped: Mapping[str, Path], devices: Collectio
     found = list(_unsuitable_volumes(request))
     if found:
         return found
-    return [*_unsuitable_model(request, shipped), *_unsuitable_numbers(request), *_unsuitable_device(request, devices)]
+    found = [*_unsuitable_model(request, shipped), *_unsuitable_numbers(request), *_unsuitable_device(request, devices)]
+    return [*found, *_unsuitable_engine(request, shipped)]
 
 
 def unsuitable_together(request: Request, examination: Examination) -> list[str]:
@@ -236,6 +238,21 @@ def _unsuitable_device(request: Request, devices: Collection[str] | None) -> Ite
     if request.device not in known:
         text = _("The device '{device}' is not here; what can compute is {known}. Choose another one.")
         yield text.format(device=request.device, known=", ".join(("auto", *devices)))
+
+
+def _unsuitable_engine(request: Request, shipped: Mapping[str, Path]) -> Iterator[str]:
+    if not request.engine:
+        return
+    from ..engine import address_of
+
+    try:
+        address_of(request.engine)
+    except LIPCARError as error:
+        yield str(error)
+    if request.model and request.model not in shipped:
+        yield _(
+            "Another computer computes with the shipped models only. Choose one of them, or compute on this computer."
+        )
 
 
 def _uses_predose(model: str) -> bool:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from ..engine import Engine
 
 VolumeNode = Any
 """A vtkMRMLScalarVolumeNode."""
@@ -109,6 +112,7 @@ class Services:
         worker: makes a worker.
         shipped_models: the folders of the models that came with the extension, by name.
         dicom_file: the file of a DICOM instance by its UID, "" where Slicer's database has none.
+        engine: what computes at an address, "" for this computer; the same for all who ask.
         slot_seconds: how long the logic computes before it gives the event loop its turn.
     """
 
@@ -119,4 +123,5 @@ class Services:
     worker: Callable[[], Worker]
     shipped_models: Callable[[], Mapping[str, Path]]
     dicom_file: Callable[[str], str]
+    engine: Callable[[str], Engine]
     slot_seconds: float = SLOT_SECONDS

@@ -192,6 +192,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             alpha=ALPHA_AUTO if self._alpha.is_auto() else node.alpha,
             model=None if node.model == AUTOMATIC else node.model,
             device=node.device,
+            engine=node.engine.strip(),
             solver=node.solver,
             iterations=node.iterations or None,
             match_predose=node.matchPredose,
@@ -288,7 +289,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.reset()
         self.ui.progressBar.format = _("Preparing...")
         try:
-            self.logic.installDependencies()
+            if not request.engine:
+                self.logic.installDependencies()
             self._results.stop()
             self.logic.run(request, self.onProgress, doneCallback, self.onError)
         except Exception as error:

@@ -1,7 +1,12 @@
 """What a method is worth: the experiment and its disturbances, scores, statistics, tables, figures, reports."""
 
+from .cohort_enhancement import FAILED, CohortSettings, Outcome
+from .cohort_inputs import LAYOUTS, Entry, find_examinations
 from .cohort_run import Failure, run_experiment
+from .cohort_summary import check_summary, write_summary
+from .cohort_workers import dask_client, enhance_cohort
 from .disturbances import LEVELS, Disturbance
+from .enhancement import Begin, Enhanced, Inputs, Outputs, RefusedError, begin_here, enhance_examination
 from .experiment import METHODS, Experiment
 from .experiment_report import write_curves, write_experiment
 from .figures import comparison_figure
@@ -15,23 +20,40 @@ from .tables import lesion_tables
 __all__ = [
     "CARD_ALPHAS",
     "CARD_METHODS",
+    "FAILED",
+    "LAYOUTS",
     "LEVELS",
     "METHODS",
     "REGIONS",
+    "Begin",
+    "CohortSettings",
     "Comparison",
     "Disturbance",
+    "Enhanced",
+    "Entry",
     "Experiment",
     "Failure",
+    "Inputs",
+    "Outcome",
+    "Outputs",
+    "RefusedError",
     "SubjectResult",
+    "begin_here",
     "build_report",
     "card_scores",
+    "check_summary",
     "compare",
     "comparison_figure",
+    "dask_client",
+    "enhance_cohort",
+    "enhance_examination",
     "examination_metrics",
+    "find_examinations",
     "lesion_tables",
     "limit_words",
     "most_enhancing_slices",
     "run_experiment",
     "write_curves",
     "write_experiment",
+    "write_summary",
 ]

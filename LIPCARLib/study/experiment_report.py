@@ -9,15 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import LIPCARError
 from ..imaging import write_files
 from .cohort_run import Failure
 from .experiment import Experiment
 from .figures import box_figure, curve_figure, example_figure, rendered
+from .pages import load_template
 from .records import SubjectResult, read_example
 from .tables import Table, compare_all, csv_file, curve_rows, lesion_tables, score_table, summarize
 
-TEMPLATES = Path(__file__).with_name("templates")
 FORMATS = ("png", "pdf")
 OPTIONAL = ("lesions.csv", "readings.csv", "examples.png", "examples.pdf")
 """What not every experiment has."""
@@ -113,18 +112,6 @@ def page(title: str, summary: Mapping[str, Any], pictures: Mapping[str, bytes], 
     Raises:
         LIPCARError: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise LIPCARError("The report page needs jinja2: install it with `pip install lipcar[reports]`.") from error
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-    template = environment.get_template("report.html.jinja")
-    return template.render(title=title, summary=summary, pictures=encoded, tables=tables)
+    values = {"title": title, "summary": summary, "pictures": encoded, "tables": tables}
+    return load_template("report.html.jinja").render(**values)

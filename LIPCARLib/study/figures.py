@@ -176,6 +176,15 @@ def _circle(axis: Axes, mask: np.ndarray) -> None:
     axis.add_patch(Circle(center, radius, fill=False, color="#f2c14e", linewidth=0.8))
 
 
+def check_matplotlib() -> None:
+    """Say where pictures cannot be drawn.
+
+    Raises:
+        LIPCARError: matplotlib is not installed.
+    """
+    _figure_class()
+
+
 def _figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure

@@ -18,5 +18,5 @@ def test_runs_as_a_module() -> None:
 def test_every_command_is_there(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capfd.readouterr().out
-    for command in ("enhance", "demo", "phantom", "train", "evaluate", "robustness", "models"):
+    for command in ("enhance", "demo", "phantom", "train", "evaluate", "robustness", "serve", "models"):
         assert command in shown

@@ -12,10 +12,10 @@ import SimpleITK as sitk
 
 from LIPCARLib import trust
 from LIPCARLib.cli import run
-from LIPCARLib.cli.enhance import Outputs
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
 from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
+from LIPCARLib.study import Outputs
 
 
 def enhance(subject: Path, model: Path, *more: str | Path) -> int:

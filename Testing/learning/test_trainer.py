@@ -13,7 +13,7 @@ from torch import Tensor
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import VNet
-from LIPCARLib.learning import TrainingSettings, read_subject, subject_folders
+from LIPCARLib.learning import Processes, TrainingSettings, read_subject, subject_folders
 from LIPCARLib.learning.crops import TrainingData, subject_tensors
 from LIPCARLib.learning.trainer import Trainer, start_alive
 
@@ -51,7 +51,7 @@ def make(cohort: Path) -> MakeTrainer:
     data = TrainingData(subjects[1:], subjects[:1])
 
     def trainer(cls: type[Trainer], checkpoint: Path, settings: TrainingSettings = SETTINGS) -> Trainer:
-        return cls("prior", settings, data, torch.device("cpu"), checkpoint)
+        return cls("prior", settings, data, Processes(torch.device("cpu")), checkpoint)
 
     return trainer
 

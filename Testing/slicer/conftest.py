@@ -143,7 +143,20 @@ def services(module: Any, models: dict[str, Path], dialogs: Dialogs, views: View
     def nothing_known(instance: str) -> str:
         return ""
 
-    return Services(packages, dialogs, views, headless.Timer, Worker, lambda: models, nothing_known, slot_seconds=0.0)
+    from LIPCARLib.slicer.background import ThreadEngine
+
+    engine = ThreadEngine(Worker, 0.0)
+    return Services(
+        packages,
+        dialogs,
+        views,
+        headless.Timer,
+        Worker,
+        lambda: models,
+        nothing_known,
+        lambda address: engine,
+        slot_seconds=0.0,
+    )
 
 
 @pytest.fixture

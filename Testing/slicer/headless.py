@@ -238,6 +238,8 @@ class PanelParent:
 class Application:
     """slicer.app without a main window."""
 
+    slicerHome = ""
+
     def layoutManager(self) -> None:
         return None
 

@@ -7,6 +7,7 @@ LIPCAR.py finds it here; CMake puts it into the package LIPCARLib.slicer.
 import contextlib
 import importlib.util
 import math
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,9 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         if self.logic.missingPackages():
             self.assertRaises(LIPCARError, self.logic.start, lowdose, predose)  # it says how to get them
             return
+        loaded = "torch" in sys.modules
         output = self.logic.process(lowdose, predose, device="cpu")
+        self.assertEqual("torch" in sys.modules, loaded)  # the engine has a process of its own
         self.assertEqual(self._matrix(output), self._matrix(lowdose))
         self.assertEqual(output.GetImageData().GetDimensions(), lowdose.GetImageData().GetDimensions())
         lowest, highest = slicer.util.arrayFromVolume(output).min(), slicer.util.arrayFromVolume(output).max()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from headless import Timer
 
+from LIPCARLib.engine import NotStartedError
+
 SLOT = 0.01
 
 
@@ -77,3 +79,44 @@ def test_what_is_left_to_itself_gives_the_garbage_back_at_its_end(slicer: Any) -
         for timer in list(Timer.active):
             timer._fire()
     assert gc.isenabled()
+
+
+class Unstarted:
+    """An engine that cannot be started, at once or when it is asked."""
+
+    def __init__(self, at_once: bool) -> None:
+        self._at_once = at_once
+
+    def start(self) -> None:
+        if self._at_once:
+            raise NotStartedError("there is no interpreter")
+
+    def devices(self) -> Generator[None, None, list[tuple[str, str]]]:
+        yield None
+        raise NotStartedError("there is no interpreter")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_where_no_process_starts_a_thread_computes_and_the_log_says_so_once(
+    slicer: Any, caplog: pytest.LogCaptureFixture, at_once: bool
+) -> None:
+    from LIPCARLib.slicer.background import FirstThatStarts, ThreadEngine, Threads
+
+    engine = FirstThatStarts(Unstarted(at_once), ThreadEngine(Threads(Timer).worker, SLOT))
+    for _run in range(2):
+        engine.start()
+        assert drained(engine.devices())[1][-1][0] == "cpu"
+    assert sum("there is no interpreter" in record.message for record in caplog.records) == 1
+
+
+def test_an_engine_that_ran_once_is_not_given_up(slicer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from LIPCARLib.slicer.background import FirstThatStarts, ThreadEngine, Threads
+
+    threads = ThreadEngine(Threads(Timer).worker, SLOT)
+    first = Unstarted(at_once=False)
+    engine = FirstThatStarts(first, threads)
+    monkeypatch.setattr(first, "devices", threads.devices)
+    drained(engine.devices())
+    monkeypatch.undo()
+    with pytest.raises(NotStartedError):
+        drained(engine.devices())

@@ -147,6 +147,25 @@ def test_what_goes_wrong_later_is_handed_over(slicer: Any, module: Any, logic: A
     assert volumes() == ["low"]
 
 
+def test_another_computer_is_asked_where_one_is_named(
+    module: Any, services: Any, packages: Any, lowdose: Any, predose: Any
+) -> None:
+    asked: list[str] = []
+
+    def engine(address: str) -> Any:
+        asked.append(address)
+        return services.engine(address)
+
+    packages.absent = ["torch"]  # it is needed there, not here
+    logic = module.LIPCARLogic(replace(services, engine=engine))
+    output = logic.process(lowdose, predose, engine="gpu:9000", model="vnet-predose", device="cpu")
+    assert set(asked) == {"gpu:9000"} and output is not None
+    with pytest.raises(LIPCARError, match="host:port is expected"):
+        logic.start(lowdose, engine="gpu:http")
+    with pytest.raises(LIPCARError, match="shipped models only"):
+        logic.start(lowdose, predose, engine="gpu", model=str(services.shipped_models()["vnet-predose"]))
+
+
 def test_unsuitable_input_is_refused_at_once(module: Any, logic: Any, lowdose: Any, predose: Any) -> None:
     for arguments, message in [
         ((lowdose, lowdose), "the same"),

@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import headless
 from headless import add_volume, emit, fire, volumes
+
+from LIPCARLib.errors import LIPCARError
 
 
 def test_apply_with_adam_takes_the_number(panel: Any, dialogs: Any, lowdose: Any) -> None:
@@ -199,3 +202,25 @@ def test_a_bug_is_shown_with_its_details(panel: Any, dialogs: Any, lowdose: Any)
     panel.logic.getParameterNode().lowdoseVolume = lowdose
     panel.onError(ZeroDivisionError("by nothing"))
     assert "failed in a way it should not: by nothing" in dialogs.shown[0]
+
+
+def test_an_engine_that_died_is_told_of_at_apply_and_not_before(services: Any, dialogs: Any, lowdose: Any) -> None:
+    engine = services.engine("")
+
+    def died() -> Any:
+        yield None
+        raise LIPCARError("The engine's process ended.")
+
+    vars(engine)["devices"] = died
+    panel = headless.open_panel(services)
+    panel.logic.getParameterNode().lowdoseVolume = lowdose
+    panel.checkInputs()
+    assert dialogs.shown == [] and panel.ui.applyButton.enabled
+    panel.ui.applyButton.click()
+    panel.logic.waitForCompletion()
+    assert dialogs.shown == ["The engine's process ended."] == [panel.ui.messageLabel.text]
+    del vars(engine)["devices"]
+    panel.ui.applyButton.click()
+    panel.logic.waitForCompletion()
+    assert "low simulated high dose" in volumes()
+    panel.cleanup()

@@ -1,0 +1,117 @@
+"""What became of a cohort: one page for a browser (index.html) and one table (summary.csv)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..imaging import write_files
+from ..trust import GREEN, LOOK, STOP
+from .cohort_enhancement import FAILED, MAPS, SERIES, Outcome
+from .cohort_workers import EXAMINATIONS
+from .figures import check_matplotlib
+from .pages import load_template
+from .tables import csv_file
+
+TEMPLATE = "cohort.html.jinja"
+NOTE = "Simulated images, research only: not for diagnosis."
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would compute."""
+VERDICTS = (STOP, LOOK, GREEN)
+"""The worst first: that is how the page is sorted."""
+
+
+def check_summary() -> None:
+    """Before hours of work, what the pictures and the page need.
+
+    Raises:
+        LIPCARError: matplotlib or jinja2 is not installed.
+    """
+    check_matplotlib()
+    load_template(TEMPLATE)
+
+
+def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: int) -> list[Path]:
+    """Write the page and the table, both or none.
+
+    Args:
+        output: of the cohort.
+        title: of the page.
+        outcomes: so far, in any order.
+        total: examinations in all.
+
+    Returns:
+        index.html and summary.csv.
+
+    Raises:
+        LIPCARError: jinja2 is not installed, or a file cannot be written.
+    """
+    rows = sorted(map(summary_row, outcomes), key=_urgency)
+    cells = [{key: _cell(value) for key, value in row.items() if key not in ("links", "picture")} for row in rows]
+    page = load_template(TEMPLATE).render(
+        title=title,
+        note=NOTE,
+        rows=rows,
+        total=total,
+        failed=sum(row["state"] == FAILED for row in rows),
+        verdicts=_counts(rows),
+    )
+    files = {output / "index.html": page.encode("utf-8", "replace"), output / "summary.csv": csv_file(cells)}
+    write_files(files)
+    return list(files)
+
+
+def summary_row(outcome: Outcome) -> dict[str, Any]:
+    """One examination in the summary; links are relative to its page."""
+    facts = outcome.facts
+    folder = outcome.entry.folder
+    place = f"{EXAMINATIONS}/{quote(folder)}"
+    links = {name: f"{place}/{quote(name)}" for name in outcome.files if "/" not in name and name != "picture.png"}
+    for inside, title in ((SERIES, "DICOM series"), (MAPS, "evidence")):
+        if any(name.startswith(f"{inside}/") for name in outcome.files):
+            links[title] = f"{place}/{inside}/"
+    return {
+        "name": _shown(outcome.entry.name),
+        "folder": folder,
+        "image": next(
+            (f"{EXAMINATIONS}/{folder}/{name}" for name in outcome.files if name.startswith("enhanced.")), ""
+        ),
+        "state": outcome.state,
+        "verdict": facts.get("verdict", ""),
+        "reasons": [outcome.reason] if outcome.reason else list(facts.get("reasons", ())),
+        "notices": list(facts.get("notices", ())),
+        "seconds": facts.get("seconds"),
+        "slices": facts.get("slices"),
+        "model": facts.get("model", ""),
+        "alpha": facts.get("alpha", ""),
+        "picture": f"{place}/picture.png" if "picture.png" in outcome.files else "",
+        "links": links,
+    }
+
+
+def _urgency(row: Mapping[str, Any]) -> tuple[int, int, str]:
+    """What somebody has to look at comes first."""
+    verdict = row["verdict"]
+    return row["state"] != FAILED, VERDICTS.index(verdict) if verdict in VERDICTS else len(VERDICTS), row["name"]
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    verdicts = [row["verdict"] for row in rows if row["verdict"]]
+    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+
+
+def _shown(text: str) -> str:
+    """Without what is no text in UTF-8, as bytes of a file's name may be."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _cell(value: Any) -> Any:
+    """As a spreadsheet takes it: one line, and nothing to compute."""
+    if isinstance(value, list):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        return value
+    text = " ".join(_shown(value).split())
+    return f"'{text}" if text.startswith(FORMULA) else text
