@@ -215,11 +215,15 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         devices = None if self.devices is None else [name for name, _words in self.devices]
         return unsuitable(request, self._services.shipped_models(), devices)
 
-    def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path) -> Path:
-        """Write a result as a DICOM MR series into a new folder there, which is returned."""
+    def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path, notices: list[str] | None = None) -> Path:
+        """Write a result as a DICOM MR series into a new folder there, which is returned.
+
+        :param notices: where sentences for the user are appended: what was mended in the header, and the like.
+        """
         from .dicom import export_series
 
-        return export_series(outputVolume, parentFolder, self._services.dicom_file)
+        found = [] if notices is None else notices
+        return export_series(outputVolume, parentFolder, self._services.dicom_file, found)
 
     def isRunning(self) -> bool:
         return self._run is not None

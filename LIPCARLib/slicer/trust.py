@@ -1,0 +1,184 @@
+"""What speaks for and against a result: its evidence in the scene, and the tab that shows it with the verdict."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import qt
+from slicer.i18n import tr as _
+
+from .preflight import MARKS
+from .services import Views, VolumeNode
+
+if TYPE_CHECKING:
+    from ..imaging import Examination
+    from ..trust import Evidence, Verdict
+
+OVERLAY = 0.6
+"""Opacity of a map over the result."""
+REACH = 6.0
+"""Standard deviations at the ends of the color scale of the disagreement."""
+MAPS = ("consistency", "equation", "uncertainty")
+FINDINGS = {"unsupported": (0.9, 0.1, 0.1), "suppressed": (0.1, 0.4, 1.0)}
+"""Kinds of findings, in the order of their labels from 1, and their colors."""
+STATES = {"green": "fits", "look here": "look", "do not use": "stop"}
+
+
+def kind_in_words(kind: str) -> str:
+    """What a kind of finding means."""
+    words = {
+        "unsupported": _("added: not in the measured images"),
+        "suppressed": _("lost: in the measured images only"),
+    }
+    return words.get(kind, kind)
+
+
+def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict, output: VolumeNode) -> None:
+    """Put the evidence for a result into the scene, below the result: maps, findings as segments, and their table.
+
+    The result refers to them (node references "LIPCAR.<map>", "LIPCAR.findings" and "LIPCAR.finding_table"); the
+    verdict stands in its attributes "LIPCAR.verdict" and "LIPCAR.verdict_reasons", a reason a line.
+
+    Args:
+        examination: what was computed.
+        evidence, verdict: of the result.
+        output: of `add_volumes` with that result.
+    """
+    from .mrml import add_map
+    from .segments import add_segments
+    from .tables import add_findings
+
+    words = {
+        "consistency": _("disagreement"),
+        "equation": _("disagreement by the equation"),
+        "uncertainty": _("uncertainty"),
+    }
+    for role, volume in evidence.maps().items():
+        reach = float(np.percentile(volume, 99.9)) if role == "uncertainty" else REACH
+        add_map(examination.to_image(volume), output, role, words[role], role != "uncertainty", reach)
+    if evidence.findings is not None:
+        labels = np.moveaxis(evidence.findings, 0, 2 - examination.slice_axis)
+        segments = [(kind_in_words(kind), color) for kind, color in FINDINGS.items()]
+        add_segments(labels, segments, output, "findings", _("findings"))
+        add_findings(evidence.table, examination.first_slice, output)
+    output.SetAttribute("LIPCAR.verdict", verdict.level)
+    output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*verdict.reasons, *evidence.notices)))
+
+
+class TrustTab:
+    """Verdict, maps, findings; `stop_others` ends what else is looked at."""
+
+    def __init__(self, ui: Any, views: Views, stop_others: Callable[[], None]) -> None:
+        self._ui, self._views, self._stop_others = ui, views, stop_others
+        self._output: VolumeNode | None = None
+        self._places: list[list[float]] = []
+        self._buttons = {
+            "consistency": ui.consistencyButton,
+            "equation": ui.equationButton,
+            "uncertainty": ui.uncertaintyButton,
+        }
+        self.connections = [
+            (ui.consistencyButton, "clicked()", self._show_consistency),
+            (ui.equationButton, "clicked()", self._show_equation),
+            (ui.uncertaintyButton, "clicked()", self._show_uncertainty),
+            (ui.findingsButton, "clicked()", self._show_findings),
+            (ui.findingsTable, "currentCellChanged(int,int,int,int)", self._jump),
+            (ui.findingsTable, "cellClicked(int,int)", self._jump),
+        ]
+
+    def update(self, output: VolumeNode | None) -> None:
+        """Show what there is of a result."""
+        from .mrml import related
+
+        if output is not self._output:
+            self._set_findings_visible(False)
+            self._output = output
+            self._fill_table()
+            self._show_findings()
+        for role, button in self._buttons.items():
+            button.enabled = output is not None and related(output, role) is not None
+        self._ui.findingsButton.enabled = output is not None and related(output, "findings") is not None
+        self._show_verdict()
+
+    def stop(self) -> None:
+        """No map lies over the result any more."""
+        for button in self._buttons.values():
+            button.checked = False
+
+    def _show_verdict(self) -> None:
+        level = "" if self._output is None else self._output.GetAttribute("LIPCAR.verdict") or ""
+        if not level:
+            self._ui.verdictLabel.text = _("No result with evidence: tick Evidence under Method before Apply.")
+            return
+        color, sign = MARKS[STATES.get(level, "look")]
+        reasons = (self._output.GetAttribute("LIPCAR.verdict_reasons") or "").split("\n") if self._output else []
+        headline = _('<span style="color:{color}; font-size:large">{sign}</span> <b>{level}</b>')
+        items = "".join(f"<li>{html.escape(reason, quote=False)}</li>" for reason in reasons if reason)
+        self._ui.verdictLabel.text = headline.format(color=color, sign=sign, level=level_in_words(level)) + items
+
+    def _fill_table(self) -> None:
+        from .mrml import related
+        from .tables import PLACE, SHOWN
+
+        table = None if self._output is None else related(self._output, "finding_table")
+        count, box = 0 if table is None else table.GetNumberOfRows(), self._ui.findingsTable
+        box.rowCount = 0  # and no row is the current one any more
+        box.columnCount, box.rowCount = len(SHOWN), count
+        box.setHorizontalHeaderLabels([_("Finding"), _("mm3"), _("Slice"), _("Difference")])
+        for row in range(count):
+            for column, source in enumerate(SHOWN):
+                box.setItem(row, column, qt.QTableWidgetItem(table.GetCellText(row, source)))
+        self._places = [[float(table.GetCellText(row, column)) for column in PLACE] for row in range(count)]
+        box.visible = count > 0
+        box.resizeColumnsToContents()
+
+    def _jump(self, row: int, *_cell: int) -> None:
+        from .geometry import in_world
+
+        if self._output is not None and 0 <= row < len(self._places):
+            self._views.jump_to(in_world(self._output, self._places[row]))
+
+    def _show_consistency(self) -> None:
+        self._show_map("consistency")
+
+    def _show_equation(self) -> None:
+        self._show_map("equation")
+
+    def _show_uncertainty(self) -> None:
+        self._show_map("uncertainty")
+
+    def _show_map(self, role: str) -> None:
+        """Over the result; the button once more takes it away."""
+        from .mrml import related
+
+        wanted = self._buttons[role].checked
+        self._stop_others()  # and so this one
+        if self._output is None:
+            return
+        self._buttons[role].checked = wanted
+        if wanted:
+            self._views.show(self._output, related(self._output, role), OVERLAY)
+        else:
+            self._views.show(self._output)
+
+    def _show_findings(self) -> None:
+        self._set_findings_visible(self._ui.findingsButton.checked)
+
+    def _set_findings_visible(self, visible: bool) -> None:
+        from .mrml import related
+
+        segments = None if self._output is None else related(self._output, "findings")
+        if segments is not None and segments.GetDisplayNode() is not None:
+            segments.GetDisplayNode().SetVisibility(visible)
+
+
+def level_in_words(level: str) -> str:
+    words = {
+        "green": _("Nothing speaks against this result."),
+        "look here": _("Look at the findings before you rely on this result."),
+        "do not use": _("Do not use this result."),
+    }
+    return words.get(level, level)
