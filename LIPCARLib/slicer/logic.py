@@ -137,6 +137,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         extras: Sequence[str] = (),
         t1Map: VolumeNode | None = None,
         isPreview: bool = False,
+        evidence: bool = False,
+        force: bool = False,
         progressCallback: Callable[[Progress], object] | None = None,
         doneCallback: Callable[[VolumeNode | None], object] | None = None,
         errorCallback: Callable[[Exception], object] | None = None,
@@ -158,6 +160,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "difference", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to compute the slice on screen alone, into a hidden volume without tables and charts.
+        :param evidence: whether to make what speaks for and against the result: maps, findings, a verdict.
+        :param force: whether to make a result whose verdict is "do not use"; without it, that raises LIPCARError.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
         :param errorCallback: is given what was raised later.
@@ -179,6 +183,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             slices,
             extras,
             isPreview,
+            evidence,
+            force,
         )
         self.run(request, progressCallback, doneCallback, errorCallback)
 
@@ -294,14 +300,17 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(problem)
         from ..inverse import Progress, default_model, load_model, mapped, reconstruct
         from ..study import examination_metrics
+        from ..trust import evidence
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
+        from .trust import add_evidence
 
         name = request.model or default_model(examination.predose is not None, examination.predose_doubtful)
         folder = self._services.shipped_models().get(name, name)
+        model = yield from waited(worker.submit(partial(load_model, folder)), slot)
         steps = reconstruct(
             examination,
-            (yield from waited(worker.submit(partial(load_model, folder)), slot)),
+            model,
             alpha=request.alpha,
             solver=request.solver,
             iterations=request.iterations,
@@ -317,6 +326,10 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         volumes: dict[str, Any] = {**request.volumes, "output": request.output, "prepared": prepared}
         if request.is_preview:
             return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
+        found = None
+        if request.evidence:
+            told = {"dose_fraction": request.dose_fraction, "device": request.device}
+            found = yield from stepped(worker, evidence(examination, model, result, **told), slot)
         metrics = None
         if examination.highdose is not None:
             finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
@@ -328,6 +341,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             add_convergence(result.objective, output)
         if metrics:
             add_metrics(metrics, examination.first_slice, output)
+        if found:
+            add_evidence(examination, found, None, output)
         return output
 
     def _onSceneClose(self, caller: object, event: str) -> None:

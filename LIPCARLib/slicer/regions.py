@@ -32,6 +32,7 @@ class RegionBox:
         self._ui, self._services, self._logic = ui, services, logic
         self.node: LIPCARParameterNode | None = None
         self._names: list[str] = []
+        self._measured_nodes: tuple[Any, Any] = (None, None)
         self._steps: Generator[None, None, Any] | None = None
         self._turns = services.timer()
         self.connections = [
@@ -80,13 +81,14 @@ class RegionBox:
         self._ui.regionLabel.text = _("Measuring...")
         chosen = self._ui.backgroundComboBox.currentIndex
         background = self._names[chosen - 1] if chosen > 0 else None
-        self._steps = self._measured(self.node.outputVolume, self._segmentation, background)
+        self._measured_nodes = (self.node.outputVolume, self._segmentation)
+        self._steps = self._measured(*self._measured_nodes, background)
         self._ui.measureButton.enabled = False
         self._turns.start()
 
-    def stop(self) -> None:
-        """What is under way is left; nothing comes of it."""
-        if self._steps is not None:
+    def stop(self, removed: object = None) -> None:
+        """What is under way is left, and nothing comes of it; where a node is removed, only if it was measured in."""
+        if self._steps is not None and (removed is None or removed in self._measured_nodes):
             self._turns.stop()
             self._steps = None
             self._ui.regionLabel.text = ""
@@ -129,8 +131,6 @@ class RegionBox:
             rows = yield from waited(worker.submit(work), self._services.slot_seconds)
         finally:
             worker.close()
-        if output.GetScene() is None or segmentation.GetScene() is None:
-            raise LIPCARError(_("The result or the segmentation was removed meanwhile; nothing was measured."))
         return add_regions(rows, output, segmentation), notices
 
 

@@ -45,6 +45,8 @@ class Request:
     slices: tuple[int, int | None] = (0, None)
     extras: Sequence[str] = field(default=())
     is_preview: bool = False
+    evidence: bool = False
+    force: bool = False
 
     @property
     def volumes(self) -> dict[str, VolumeNode | None]:

@@ -120,12 +120,12 @@ def _label_map(segmentation: Any, identity: str, volume: VolumeNode) -> np.ndarr
 def _share_inside(segmentation: Any, identity: str, volume: VolumeNode) -> tuple[float | None, bool]:
     """How much of a segment lies within a volume, None where it is empty; and whether it is drawn on the same grid."""
     drawn = segmentation.GetBinaryLabelmapInternalRepresentation(identity)
+    segment = segmentation.GetSegmentation().GetSegment(identity)
     if drawn is None or drawn.IsEmpty():
-        has_surface = segmentation.GetSegmentation().GetContainedRepresentationNames()
-        return (1.0 if drawn is None and has_surface else None), True
+        surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+        return (None if segment.GetRepresentation(surface) is None else 1.0), True
     scalars = vtk.util.numpy_support.vtk_to_numpy(drawn.GetPointData().GetScalars())
-    label = segmentation.GetSegmentation().GetSegment(identity).GetLabelValue()
-    indices = np.argwhere(scalars.reshape(drawn.GetDimensions()[::-1]) == label)[:, ::-1]
+    indices = np.argwhere(scalars.reshape(drawn.GetDimensions()[::-1]) == segment.GetLabelValue())[:, ::-1]
     if not len(indices):
         return None, True
     matrix, between = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .mrml import ATTRIBUTE_PREFIX, place_below, related
+from .mrml import ATTRIBUTE_PREFIX, EVIDENCE, place_below, related
 from .services import VolumeNode
 
 if TYPE_CHECKING:
@@ -52,11 +52,10 @@ def add_metrics(
 
 
 def forget_tables(output: VolumeNode) -> None:
-    """Take the tables and the chart of an earlier result out of the scene: they do not belong to what comes now."""
-    for role in ("convergence", "objective", "metrics", "finding_table"):
-        node = related(output, role)
-        if node is not None:
-            output.RemoveNodeReferenceIDs(f"{ATTRIBUTE_PREFIX}{role}")
+    """Take the tables, the chart and the evidence of an earlier result out of the scene: they are not of what comes."""
+    for role in ("convergence", "objective", "metrics", "regions", *EVIDENCE):
+        while (node := related(output, role)) is not None:
+            output.RemoveNthNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", 0)
             output.GetScene().RemoveNode(node)
 
 

@@ -36,7 +36,7 @@ def kind_in_words(kind: str) -> str:
     return words.get(kind, kind)
 
 
-def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict, output: VolumeNode) -> None:
+def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict | None, output: VolumeNode) -> None:
     """Put the evidence for a result into the scene, below the result: maps, findings as segments, and their table.
 
     The result refers to them (node references "LIPCAR.<map>", "LIPCAR.findings" and "LIPCAR.finding_table"); the
@@ -62,10 +62,12 @@ def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict,
     if evidence.findings is not None:
         labels = np.moveaxis(evidence.findings, 0, 2 - examination.slice_axis)
         segments = [(kind_in_words(kind), color) for kind, color in FINDINGS.items()]
-        add_segments(labels, segments, output, "findings", _("findings"))
+        add_segments(labels, segments, output, "findings", _("findings")).GetDisplayNode().SetVisibility(False)
         add_findings(evidence.table, examination.first_slice, output)
-    output.SetAttribute("LIPCAR.verdict", verdict.level)
-    output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*verdict.reasons, *evidence.notices)))
+    if verdict is not None:
+        output.SetAttribute("LIPCAR.verdict", verdict.level)
+    reasons = () if verdict is None else verdict.reasons
+    output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*reasons, *evidence.notices)))
 
 
 class TrustTab:
@@ -74,6 +76,7 @@ class TrustTab:
     def __init__(self, ui: Any, views: Views, stop_others: Callable[[], None]) -> None:
         self._ui, self._views, self._stop_others = ui, views, stop_others
         self._output: VolumeNode | None = None
+        self._table: Any = None
         self._places: list[list[float]] = []
         self._buttons = {
             "consistency": ui.consistencyButton,
@@ -93,9 +96,10 @@ class TrustTab:
         """Show what there is of a result."""
         from .mrml import related
 
-        if output is not self._output:
+        table = None if output is None else related(output, "finding_table")
+        if (output, table) != (self._output, self._table):
             self._set_findings_visible(False)
-            self._output = output
+            self._output, self._table = output, table
             self._fill_table()
             self._show_findings()
         for role, button in self._buttons.items():
@@ -120,10 +124,9 @@ class TrustTab:
         self._ui.verdictLabel.text = headline.format(color=color, sign=sign, level=level_in_words(level)) + items
 
     def _fill_table(self) -> None:
-        from .mrml import related
         from .tables import PLACE, SHOWN
 
-        table = None if self._output is None else related(self._output, "finding_table")
+        table = self._table
         count, box = 0 if table is None else table.GetNumberOfRows(), self._ui.findingsTable
         box.rowCount = 0  # and no row is the current one any more
         box.columnCount, box.rowCount = len(SHOWN), count

@@ -131,7 +131,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: object, event: str, node: object) -> None:
         """A selector whose volume goes takes another one, whichever it is; here it shall take none."""
-        self._regions.stop()
+        self._regions.stop(node)
         for name in ("lowdoseVolume", "predoseVolume", "highdoseVolume", "t1Map", "outputVolume", "previewVolume"):
             if self._parameterNode and getattr(self._parameterNode, name) is node:
                 setattr(self._parameterNode, name, None)
@@ -206,6 +206,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             acquisition=self._acquisition.told(),
             slices=(max(node.firstSlice, 1) - 1, node.lastSlice or None),
             extras=[extra for extra, wanted in chosen.items() if wanted],
+            evidence=node.evidence,
+            force=node.force,
         )
 
     def onAddModelButton(self) -> None:
@@ -288,7 +290,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onPreviewButton(self) -> None:
         output = self._shown().previewVolume
-        request = replace(self.request(), output=output, slices=(0, None), extras=(), is_preview=True)
+        request = replace(self.request(), output=output, slices=(0, None), extras=(), evidence=False, is_preview=True)
         self.compute(request, self.onPreviewDone)
 
     def compute(self, request: Request, doneCallback: Callable[[Any], None]) -> None:

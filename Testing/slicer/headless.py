@@ -213,7 +213,11 @@ class UiLoader:
     """As much of a QUiLoader as slicer.util.loadUI uses: all widgets of the file, below the outermost."""
 
     def load(self, file: File) -> Widget:
-        first, *others = [Widget(e.get("class"), e.get("name")) for e in ET.parse(file.path).iter("widget")]
+        found = list(ET.parse(file.path).iter("widget"))
+        first, *others = [Widget(e.get("class"), e.get("name")) for e in found]
+        for element, widget in zip(found[1:], others, strict=True):
+            if element.find("property[@name='checkable']") is not None:
+                widget.checkable = True
         first._children = others
         return first
 
@@ -367,8 +371,11 @@ def start() -> Any:
     for rule in ("BinaryLabelmapToClosedSurface", "ClosedSurfaceToBinaryLabelmap"):
         one = getattr(slicer, f"vtk{rule}ConversionRule")()
         slicer.vtkSegmentationConverterFactory.GetInstance().RegisterConverterRule(one)
+    volumes = slicer.vtkSlicerVolumesLogic()
     slicer.modules = types.SimpleNamespace(
-        lipcar=types.SimpleNamespace(path=str(MODULE)), segmentations=types.SimpleNamespace(logic=lambda: segments)
+        lipcar=types.SimpleNamespace(path=str(MODULE)),
+        segmentations=types.SimpleNamespace(logic=lambda: segments),
+        volumes=types.SimpleNamespace(logic=lambda: volumes),
     )
     new_scene()
     cursor = {"setOverrideCursor": lambda shape: None, "restoreOverrideCursor": lambda: None}
@@ -406,6 +413,7 @@ def new_scene() -> Any:
     import slicer
 
     slicer.mrmlScene = slicer.vtkMRMLScene()
+    slicer.modules.volumes.logic().SetMRMLScene(slicer.mrmlScene)
     return slicer.mrmlScene
 
 
