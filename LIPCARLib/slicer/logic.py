@@ -328,8 +328,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
         found = None
         if request.evidence:
-            told = {"dose_fraction": request.dose_fraction, "device": request.device}
-            found = yield from stepped(worker, evidence(examination, model, result, **told), slot)
+            looked = evidence(examination, model, result, dose_fraction=request.dose_fraction, device=request.device)
+            found = yield from stepped(worker, looked, slot)
         metrics = None
         if examination.highdose is not None:
             finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])

@@ -117,7 +117,7 @@ def add_regions(rows: Sequence[RegionStatistics], output: VolumeNode, segmentati
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
         output.AddNodeReferenceID(role, node.GetID())
         place_below(node, output)
-    numbers = {
+    numbers: dict[str, list[int] | list[float] | list[float | None]] = {
         "Voxels": [row.voxels for row in rows],
         "Volume (mm3)": [row.volume for row in rows],
         "Mean": [row.mean for row in rows],
@@ -152,7 +152,7 @@ def add_findings(findings: Sequence[Finding], first_slice: int, output: VolumeNo
         _text_column("Mean difference", [f"{one.mean_difference:+.3g}" for one in findings]),
     ]
     columns += [_number_column(axis, [place[n] for place in places]) for n, axis in enumerate("RAS")]
-    return _referred_table(output, "finding_table", "findings", columns)
+    return _referred_table(output, "finding_table", "table of findings", columns)
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

@@ -21,7 +21,9 @@ OVERLAY = 0.6
 """Opacity of a map over the result."""
 REACH = 6.0
 """Standard deviations at the ends of the color scale of the disagreement."""
-MAPS = ("consistency", "equation", "uncertainty")
+EXPECTED = 2.0
+"""Standard deviations up to which nothing is shown of it."""
+COLORS, STEPS = "LIPCAR disagreement", 255
 FINDINGS = {"unsupported": (0.9, 0.1, 0.1), "suppressed": (0.1, 0.4, 1.0)}
 """Kinds of findings, in the order of their labels from 1, and their colors."""
 STATES = {"green": "fits", "look here": "look", "do not use": "stop"}
@@ -58,7 +60,9 @@ def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict 
     }
     for role, volume in evidence.maps().items():
         reach = float(np.percentile(volume, 99.9)) if role == "uncertainty" else REACH
-        add_map(examination.to_image(volume), output, role, words[role], role != "uncertainty", reach)
+        node = add_map(examination.to_image(volume), output, role, words[role], role != "uncertainty", reach)
+        if role != "uncertainty":
+            node.GetDisplayNode().SetAndObserveColorNodeID(disagreement_colors(output.GetScene()).GetID())
     if evidence.findings is not None:
         labels = np.moveaxis(evidence.findings, 0, 2 - examination.slice_axis)
         segments = [(kind_in_words(kind), color) for kind, color in FINDINGS.items()]
@@ -68,6 +72,22 @@ def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict 
         output.SetAttribute("LIPCAR.verdict", verdict.level)
     reasons = () if verdict is None else verdict.reasons
     output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*reasons, *evidence.notices)))
+
+
+def disagreement_colors(scene: Any) -> Any:
+    """The color table of the disagreement: blue below, red above, and nothing at all where the images agree."""
+    node = scene.GetFirstNodeByName(COLORS)
+    if node is None:
+        node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", COLORS)
+        node.SetTypeToUser()
+        node.SetHideFromEditors(True)
+        node.SetNumberOfColors(STEPS)
+        for step in range(STEPS):
+            place = 2 * step / (STEPS - 1) - 1
+            pale = 0.7 * (1 - abs(place))
+            color = (1.0, pale, pale) if place > 0 else (pale, pale, 1.0)
+            node.SetColor(step, str(step), *color, float(abs(place) * REACH > EXPECTED))
+    return node
 
 
 class TrustTab:
@@ -113,12 +133,14 @@ class TrustTab:
             button.checked = False
 
     def _show_verdict(self) -> None:
-        level = "" if self._output is None else self._output.GetAttribute("LIPCAR.verdict") or ""
-        if not level:
+        from .mrml import related
+
+        if self._output is None or related(self._output, "consistency") is None:
             self._ui.verdictLabel.text = _("No result with evidence: tick Evidence under Method before Apply.")
             return
+        level = self._output.GetAttribute("LIPCAR.verdict") or ("look here" if self._places else "green")
         color, sign = MARKS[STATES.get(level, "look")]
-        reasons = (self._output.GetAttribute("LIPCAR.verdict_reasons") or "").split("\n") if self._output else []
+        reasons = (self._output.GetAttribute("LIPCAR.verdict_reasons") or "").split("\n")
         headline = _('<span style="color:{color}; font-size:large">{sign}</span> <b>{level}</b>')
         items = "".join(f"<li>{html.escape(reason, quote=False)}</li>" for reason in reasons if reason)
         self._ui.verdictLabel.text = headline.format(color=color, sign=sign, level=level_in_words(level)) + items

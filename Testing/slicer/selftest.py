@@ -288,6 +288,36 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         panel.ui.alphaAutoCheckBox.click()
         self.assertTrue(node.alphaAuto)
 
+    def test_sceneKeepsResultsAndWhatBelongsToThem(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        output = self.logic.process(lowdose, predose, device="cpu", evidence=True)
+        panel = self._openPanel()
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel.ui.segmentationSelector.setCurrentNode(self._addSegmentation(lowdose))
+        panel.ui.measureButton.click()
+        panel._regions.finish()
+        roles = "consistency", "equation", "uncertainty", "findings", "finding_table", "regions"
+        voxels = slicer.util.arrayFromVolume(output.GetNodeReference("LIPCAR.consistency")).copy()
+        measured = output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("scene.mrb", "scene.mrml"):
+                path = str(Path(folder) / name)
+                self.assertTrue(slicer.util.saveScene(path))
+                slicer.mrmlScene.Clear()
+                slicer.util.loadScene(path)
+                panel = self._openPanel()
+                self.assertEqual(panel.ui.resultsList.count, 1)
+                output = panel._parameterNode.outputVolume
+                self.assertEqual([role for role in roles if not output.GetNodeReference("LIPCAR." + role)], [])
+                kept = slicer.util.arrayFromVolume(output.GetNodeReference("LIPCAR.consistency"))
+                self.assertTrue(np.array_equal(kept, voxels))
+                self.assertEqual(output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4), measured)
+                segments = output.GetNodeReference("LIPCAR.findings").GetSegmentation()
+                self.assertEqual(segments.GetNumberOfSegments(), 2)
+                self.assertTrue(panel.ui.consistencyButton.enabled and panel.ui.measureButton.enabled)
+
     def test_sampleDataIsThere(self):
         try:
             import SampleData
@@ -336,6 +366,14 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
         return [matrix.GetElement(row, column) for row in range(4) for column in range(4)]
+
+    def _addSegmentation(self, volume):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        identity = node.GetSegmentation().AddEmptySegment("", "spot")
+        spot = (slicer.util.arrayFromVolume(volume) > 110).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(spot, node, identity, volume)
+        return node
 
     def _addPair(self):
         return self._addVolume("lowdose", 1.4), self._addVolume("predose", 1.0)

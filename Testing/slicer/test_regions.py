@@ -102,9 +102,7 @@ def measured(panel: Any, background: int = 0) -> tuple[Any, dict[tuple[str, str]
     return table, {(row[0], row[1]): dict(zip(titles, row, strict=True)) for row in rows}
 
 
-def test_a_result_and_its_inputs_are_measured(
-    slicer: Any, panel: Any, views: Any, lowdose: Any, predose: Any
-) -> None:
+def test_a_result_and_its_inputs_are_measured(slicer: Any, panel: Any, views: Any, lowdose: Any, predose: Any) -> None:
     assert "no result" in panel.ui.measureButton.toolTip and not panel.ui.measureButton.enabled
     output = compute(panel, lowdoseVolume=lowdose, predoseVolume=predose, firstSlice=2, lastSlice=3)
     assert "Segment Editor" in panel.ui.measureButton.toolTip
