@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..doubt import Doubt
 from .denoising import body
 
 SIDE = 5
@@ -83,8 +84,9 @@ def words(shares: list[float], first: int) -> tuple[str, ...]:
         return ()
     others = sum(share >= NOTICEABLE for share in shares) - 1
     more = f" (and in {others} more)" if others else ""
-    return (
+    sentence = (
         f"In {100 * shares[worst]:.0f} % of the body of slice {first + worst}{more} the result says something else "
         "than the low-dose image that was measured: the network departs from the signal equation there. "
-        "Compare it with the model 'signal'.",
+        "Compare it with the model 'signal'."
     )
+    return (Doubt(sentence),)

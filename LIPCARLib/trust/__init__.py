@@ -8,11 +8,45 @@ from typing import TYPE_CHECKING
 from ..lazy import lazily
 
 if TYPE_CHECKING:
+    from .controls import Control, Outcome, all_kinds, method_of, read_scene, weigh
+    from .detection import LesionReading, connected_regions, count_outside, hausdorff95, read_enhancement, read_lesions
+    from .files import evidence_files
     from .findings import KINDS, Finding
     from .per_voxel import Evidence, evidence
+    from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
-_HOME = {"per_voxel": ("Evidence", "evidence"), "findings": ("KINDS", "Finding")}
+_HOME = {
+    "controls": ("Control", "Outcome", "all_kinds", "method_of", "read_scene", "weigh",),
+    "detection": ("LesionReading", "connected_regions", "count_outside", "hausdorff95", "read_enhancement", "read_lesions",),
+    "files": ("evidence_files",),
+    "findings": ("KINDS", "Finding",),
+    "per_voxel": ("Evidence", "evidence",),
+    "verdict": ("GREEN", "LOOK", "STOP", "Verdict", "judge",),
+}
 
-__all__ = ["KINDS", "Evidence", "Finding", "evidence"]
+__all__ = [
+    "GREEN",
+    "KINDS",
+    "LOOK",
+    "STOP",
+    "Control",
+    "Evidence",
+    "Finding",
+    "LesionReading",
+    "Outcome",
+    "Verdict",
+    "all_kinds",
+    "connected_regions",
+    "count_outside",
+    "evidence",
+    "evidence_files",
+    "hausdorff95",
+    "judge",
+    "method_of",
+    "read_enhancement",
+    "read_lesions",
+    "read_scene",
+    "weigh",
+]
 
 __getattr__ = lazily(__name__, _HOME)

@@ -70,6 +70,19 @@ class Evidence:
         named = {"consistency": self.consistency, "equation": self.equation, "uncertainty": self.uncertainty}
         return {name: volume for name, volume in named.items() if volume is not None}
 
+    def words(self) -> tuple[str, ...]:
+        """The findings as sentences for the user."""
+        sentences = {
+            "unsupported": "shows enhancement that the difference of low-dose and pre-dose image does not support",
+            "suppressed": "lacks enhancement that the difference of low-dose and pre-dose image shows",
+        }
+        counts = {kind: sum(one.kind == kind for one in self.table) for kind in sentences}
+        return tuple(
+            f"In {count} {'place' if count == 1 else 'places'} the result {sentences[kind]}; see the findings."
+            for kind, count in counts.items()
+            if count
+        )
+
     def summary(self) -> dict[str, Any]:
         """For a report: plain values."""
         beyond = {name: float((np.abs(one) > DEVIATIONS).mean()) for name, one in self.maps().items()}
