@@ -24,7 +24,7 @@ from .background import stepped, waited
 from .dependencies import HOW_TO_GET
 from .inputs import CheckedInputs
 from .parameters import ALPHA_AUTO, LIPCARParameterNode
-from .request import Request, unsuitable, unsuitable_together
+from .request import Request, not_forced, unsuitable, unsuitable_together
 from .services import Services, VolumeNode, Worker
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(problem)
         from ..inverse import Progress, default_model, load_model, mapped, reconstruct
         from ..study import examination_metrics
-        from ..trust import evidence
+        from ..trust import STOP, evidence, judge
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
         from .trust import add_evidence
@@ -330,6 +330,9 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if request.evidence:
             looked = evidence(examination, model, result, dose_fraction=request.dose_fraction, device=request.device)
             found = yield from stepped(worker, looked, slot)
+        verdict = yield from waited(worker.submit(partial(judge, examination, result, found)), slot)
+        if verdict.level == STOP and not request.force:
+            raise LIPCARError(not_forced(verdict.reasons))
         metrics = None
         if examination.highdose is not None:
             finished = Progress(len(result.prior), len(result.prior), 1.0, 0.0, result.provenance["device"])
@@ -341,8 +344,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             add_convergence(result.objective, output)
         if metrics:
             add_metrics(metrics, examination.first_slice, output)
-        if found:
-            add_evidence(examination, found, None, output)
+        add_evidence(examination, found, verdict, output)
         return output
 
     def _onSceneClose(self, caller: object, event: str) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .request import Request, transformed_apart, unsuitable_together
 from .services import Services
-from .wording import geometry_line, is_correction
+from .wording import geometry_line
 
 if TYPE_CHECKING:
     from ..imaging import Examination
@@ -114,7 +115,7 @@ class Preflight:
 
     def _show_fit(self, examination: Examination) -> None:
         others = [node for node in (self.request.predose, self.request.highdose) if node] if self.request else []
-        if not all(is_correction(notice) for notice in self._notices):
+        if any(isinstance(notice, Doubt) for notice in self._notices):
             state, words = "look", _("Look at Details before you go on.")
         elif self._notices:
             state, words = "corrected", _("Brought together for the computation; see Details.")

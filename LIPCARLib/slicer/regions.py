@@ -99,18 +99,23 @@ class RegionBox:
             self._turn()
 
     def _turn(self) -> None:
+        if self._steps is None:
+            return
+        table, notices = None, list[str]()
         try:
-            if self._steps is not None:
-                next(self._steps)
+            next(self._steps)
             return
         except StopIteration as stop:
             table, notices = stop.value
-            self._ui.regionLabel.text = " ".join(notices)
-            self._services.views.show_table(table)
         except LIPCARError as error:
-            self._ui.regionLabel.text = str(error)
-        self._turns.stop()
-        self._steps = None
+            notices = [str(error)]
+        except Exception:
+            self.stop()
+            raise
+        self.stop()  # before the table is shown: that gives the event loop a turn
+        self._ui.regionLabel.text = " ".join(notices)
+        if table is not None:
+            self._services.views.show_table(table)
         self.update()
 
     def _measured(
@@ -145,7 +150,7 @@ def images_of(
     Raises:
         LIPCARError: the inputs do not fit any more.
     """
-    from .geometry import image_of
+    from .geometry import ijk_to_ras, image_of
     from .mrml import provenance_of, related
 
     simulated, axis = _("simulated"), int(provenance_of(output)["slice_axis"])
@@ -156,8 +161,10 @@ def images_of(
         return {simulated: np.moveaxis(voxels, 2 - axis, 0)}, None
     own = image_of(output, _("The result '{name}'").format(name=output.GetName()), nodes["lowdose"])
     examination = yield from logic.checked(Request(**nodes, match_predose=match_predose))
-    first, last = (int(number) for number in provenance_of(output)["slices"].split(" ")[0].split("-"))
-    examination = examination.part(first - 1, last)
+    # By the geometry: Slicer turns the slices of a left-handed volume around when it loads it again.
+    own_place = np.linalg.solve(ijk_to_ras(nodes["lowdose"]), ijk_to_ras(output)[:, 3])
+    first = round(float(own_place[axis]))
+    examination = examination.part(first, first + output.GetImageData().GetDimensions()[axis])
     if nodes["predose"] is not None and examination.predose is None:
         notices.append(_("The pre-dose volume does not fit to the low-dose volume and is left out."))
     images = {

@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .parameters import ALPHA_AUTO, SOLVERS
 from .services import VolumeNode
@@ -99,7 +100,16 @@ def unsuitable_together(request: Request, examination: Examination) -> list[str]
         text = _("The pre-dose volume does not fit and was left out, and {what} needs it: {why}")
         why = " ".join(examination.notices)
         found += [text.format(what=what, why=why) for what, is_asked in needed.items() if is_asked]
+    severe = [notice for notice in examination.notices if isinstance(notice, Doubt) and notice.severe]
+    if severe and not found and not request.force:
+        found.append(not_forced(severe))
     return found
+
+
+def not_forced(reasons: Sequence[str]) -> str:
+    """Why a result is not made, and how it is all the same."""
+    text = _("Do not use: {reasons} To make the result all the same, tick it under Expert (in a script: force=True).")
+    return text.format(reasons=" ".join(reasons))
 
 
 def transformed_apart(node: VolumeNode, reference: VolumeNode) -> bool:

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .preflight import MARKS
 from .services import Views, VolumeNode
+from .wording import level_in_words
 
 if TYPE_CHECKING:
     from ..imaging import Examination
@@ -23,10 +24,9 @@ REACH = 6.0
 """Standard deviations at the ends of the color scale of the disagreement."""
 EXPECTED = 2.0
 """Standard deviations up to which nothing is shown of it."""
-COLORS, STEPS = "LIPCAR disagreement", 255
+COLORS, STEPS = "LIPCARDisagreement", 255
 FINDINGS = {"unsupported": (0.9, 0.1, 0.1), "suppressed": (0.1, 0.4, 1.0)}
 """Kinds of findings, in the order of their labels from 1, and their colors."""
-STATES = {"green": "fits", "look here": "look", "do not use": "stop"}
 
 
 def kind_in_words(kind: str) -> str:
@@ -38,17 +38,23 @@ def kind_in_words(kind: str) -> str:
     return words.get(kind, kind)
 
 
-def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict | None, output: VolumeNode) -> None:
-    """Put the evidence for a result into the scene, below the result: maps, findings as segments, and their table.
+def add_evidence(examination: Examination, evidence: Evidence | None, verdict: Verdict, output: VolumeNode) -> None:
+    """Put what speaks for and against a result into the scene, below it: maps, findings as segments, and their table.
 
     The result refers to them (node references "LIPCAR.<map>", "LIPCAR.findings" and "LIPCAR.finding_table"); the
     verdict stands in its attributes "LIPCAR.verdict" and "LIPCAR.verdict_reasons", a reason a line.
 
     Args:
         examination: what was computed.
-        evidence, verdict: of the result.
+        evidence: of the result, None where only the verdict was asked for.
+        verdict: of the result.
         output: of `add_volumes` with that result.
     """
+    notices = () if evidence is None else evidence.notices
+    output.SetAttribute("LIPCAR.verdict", verdict.level)
+    output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*verdict.reasons, *notices)))
+    if evidence is None:
+        return
     from .mrml import add_map
     from .segments import add_segments
     from .tables import add_findings
@@ -68,10 +74,6 @@ def add_evidence(examination: Examination, evidence: Evidence, verdict: Verdict 
         segments = [(kind_in_words(kind), color) for kind, color in FINDINGS.items()]
         add_segments(labels, segments, output, "findings", _("findings")).GetDisplayNode().SetVisibility(False)
         add_findings(evidence.table, examination.first_slice, output)
-    if verdict is not None:
-        output.SetAttribute("LIPCAR.verdict", verdict.level)
-    reasons = () if verdict is None else verdict.reasons
-    output.SetAttribute("LIPCAR.verdict_reasons", "\n".join((*reasons, *evidence.notices)))
 
 
 def disagreement_colors(scene: Any) -> Any:
@@ -133,13 +135,14 @@ class TrustTab:
             button.checked = False
 
     def _show_verdict(self) -> None:
-        from .mrml import related
+        from .mrml import LEVELS
 
-        if self._output is None or related(self._output, "consistency") is None:
-            self._ui.verdictLabel.text = _("No result with evidence: tick Evidence under Method before Apply.")
+        level = "" if self._output is None else self._output.GetAttribute("LIPCAR.verdict")
+        if self._output is None or not level:
+            self._ui.verdictLabel.text = _("What speaks for and against a result stands here once there is one.")
             return
-        level = self._output.GetAttribute("LIPCAR.verdict") or ("look here" if self._places else "green")
-        color, sign = MARKS[STATES.get(level, "look")]
+        state = {LEVELS[0]: "fits", LEVELS[2]: "stop"}.get(level, "look")
+        color, sign = MARKS[state]
         reasons = (self._output.GetAttribute("LIPCAR.verdict_reasons") or "").split("\n")
         headline = _('<span style="color:{color}; font-size:large">{sign}</span> <b>{level}</b>')
         items = "".join(f"<li>{html.escape(reason, quote=False)}</li>" for reason in reasons if reason)
@@ -198,12 +201,3 @@ class TrustTab:
         segments = None if self._output is None else related(self._output, "findings")
         if segments is not None and segments.GetDisplayNode() is not None:
             segments.GetDisplayNode().SetVisibility(visible)
-
-
-def level_in_words(level: str) -> str:
-    words = {
-        "green": _("Nothing speaks against this result."),
-        "look here": _("Look at the findings before you rely on this result."),
-        "do not use": _("Do not use this result."),
-    }
-    return words.get(level, level)

@@ -320,7 +320,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.messageLabel.text = _("Canceled; no volume was changed.")
         else:
             self.logic.getParameterNode().outputVolume = outputVolume  # the panel may have been left meanwhile
-            self.ui.messageLabel.text = done_text(result)
+            self.ui.messageLabel.text = done_text(result, outputVolume.GetAttribute("LIPCAR.verdict"))
             self._forgetPreview()
             self._results.made(outputVolume)
         self.updateButtons()

@@ -15,7 +15,7 @@ def rows(panel: Any) -> list[str]:
 def compute(panel: Any, **told: Any) -> Any:
     parameters = panel.logic.getParameterNode()
     parameters.device = "cpu"
-    for name, value in told.items():
+    for name, value in {"evidence": False, **told}.items():
         setattr(parameters, name, value)
     panel.ui.applyButton.click()
     panel.logic.waitForCompletion()

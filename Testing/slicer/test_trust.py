@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from headless import emit
+from headless import emit, volumes
 from test_results import compute
 
-from LIPCARLib.trust import Evidence, Finding
+from LIPCARLib.doubt import Doubt
+from LIPCARLib.errors import LIPCARError
+from LIPCARLib.trust import GREEN, LOOK, STOP, Evidence, Finding
 
 ROLES = ("consistency", "equation", "uncertainty", "findings", "finding_table")
 
@@ -55,10 +57,10 @@ def test_evidence_lies_on_the_result(slicer: Any, panel: Any, lowdose: Any) -> N
 
 
 def test_the_tab_shows_verdict_and_findings(slicer: Any, panel: Any, views: Any, lowdose: Any) -> None:
-    output = compute(panel, lowdoseVolume=lowdose, firstSlice=2, evidence=False)
-    assert not panel.ui.consistencyButton.enabled and "No result with evidence" in panel.ui.verdictLabel.text
+    output = compute(panel, lowdoseVolume=lowdose, firstSlice=2)
+    assert not panel.ui.consistencyButton.enabled and "Nothing was found" not in panel.ui.verdictLabel.text
     with_evidence(panel, output)
-    assert "2 places &amp; more" in panel.ui.verdictLabel.text and "Look at the findings" in panel.ui.verdictLabel.text
+    assert "2 places &amp; more" in panel.ui.verdictLabel.text and "Look before you rely" in panel.ui.verdictLabel.text
     assert panel.ui.findingsTable.rowCount == 1
     assert panel.ui.findingsTable._cells[0, 2] == "2"  # the first slice that was computed
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
@@ -80,12 +82,41 @@ def test_the_tab_shows_verdict_and_findings(slicer: Any, panel: Any, views: Any,
     ("level", "sign"), [("green", "\u2714"), ("look here", "\u26a0"), ("do not use", "\u2716"), ("odd", "\u26a0")]
 )
 def test_each_verdict_has_its_sign(panel: Any, lowdose: Any, level: str, sign: str) -> None:
-    with_evidence(panel, compute(panel, lowdoseVolume=lowdose, evidence=False), level)
+    with_evidence(panel, compute(panel, lowdoseVolume=lowdose), level)
     assert sign in panel.ui.verdictLabel.text
 
 
+def test_the_levels_are_those_of_the_engine(slicer: Any) -> None:
+    from LIPCARLib.slicer.mrml import LEVELS
+
+    assert (GREEN, LOOK, STOP) == LEVELS
+
+
+def test_what_should_not_be_used_is_known_before_the_click(module: Any, lowdose: Any, predose: Any) -> None:
+    from LIPCARLib.slicer.mrml import examination_of
+    from LIPCARLib.slicer.request import Request, unsuitable_together
+
+    notices = Doubt("Another patient.", severe=True), Doubt("It moved.")
+    examination = replace(examination_of(lowdose, predose), notices=notices)
+    (found,) = unsuitable_together(Request(lowdose, predose), examination)
+    assert found.startswith("Do not use: Another patient. To make") and "force=True" in found
+    assert unsuitable_together(Request(lowdose, predose, force=True), examination) == []
+
+
+def test_a_result_that_should_not_be_used_is_forced(slicer: Any, panel: Any, lowdose: Any) -> None:
+    """Only the result tells: noise of half the tissue's brightness."""
+    voxels = slicer.util.arrayFromVolume(lowdose)
+    voxels += np.abs(np.random.default_rng(0).normal(0, 60, voxels.shape))
+    with pytest.raises(LIPCARError, match="Do not use.*noise.*force=True"):
+        panel.logic.process(lowdose, device="cpu")
+    assert volumes() == ["low"]
+    output = compute(panel, lowdoseVolume=lowdose, force=True)
+    assert output.GetAttribute("LIPCAR.verdict") == STOP
+    assert "Do not use" in panel.ui.verdictLabel.text and "See the tab Trust" in panel.ui.messageLabel.text
+
+
 def test_findings_are_shown_of_the_chosen_result_only(panel: Any, lowdose: Any) -> None:
-    outputs = [compute(panel, lowdoseVolume=lowdose, evidence=False) for _ in range(2)]
+    outputs = [compute(panel, lowdoseVolume=lowdose) for _ in range(2)]
     for output in outputs:
         with_evidence(panel, output)
     panel.ui.findingsButton.checked = True
@@ -97,7 +128,7 @@ def test_findings_are_shown_of_the_chosen_result_only(panel: Any, lowdose: Any) 
 
 
 def test_evidence_goes_with_its_result_and_comes_back(slicer: Any, panel: Any, lowdose: Any, predose: Any) -> None:
-    output = compute(panel, lowdoseVolume=lowdose, predoseVolume=predose)  # evidence is made unless unticked
+    output = compute(panel, lowdoseVolume=lowdose, predoseVolume=predose, evidence=True)
     assert all(output.GetNodeReference(f"LIPCAR.{role}") for role in ROLES)
     count = slicer.mrmlScene.GetNumberOfNodes()
     panel.ui.removeButton.click()
@@ -116,7 +147,7 @@ def test_a_result_written_over_keeps_no_evidence(slicer: Any, logic: Any, lowdos
 
 
 def test_without_a_predose_volume_the_tab_says_what_is_missing(panel: Any, lowdose: Any) -> None:
-    output = compute(panel, lowdoseVolume=lowdose)
+    output = compute(panel, lowdoseVolume=lowdose, evidence=True)
     assert output.GetNodeReference("LIPCAR.consistency") and not output.GetNodeReference("LIPCAR.findings")
     assert panel.ui.consistencyButton.enabled and not panel.ui.findingsButton.enabled
     assert replace(evidence((1, 8, 8), (0, 0, 0)), equation=None).maps().keys() == {"consistency", "uncertainty"}
