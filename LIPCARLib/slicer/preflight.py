@@ -115,7 +115,10 @@ class Preflight:
 
     def _show_fit(self, examination: Examination) -> None:
         others = [node for node in (self.request.predose, self.request.highdose) if node] if self.request else []
-        if any(isinstance(notice, Doubt) for notice in self._notices):
+        doubts = [notice for notice in self._notices if isinstance(notice, Doubt)]
+        if any(doubt.severe for doubt in doubts):
+            state, words = "stop", _("These images should not be used together; see Details.")
+        elif doubts:
             state, words = "look", _("Look at Details before you go on.")
         elif self._notices:
             state, words = "corrected", _("Brought together for the computation; see Details.")

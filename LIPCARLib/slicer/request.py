@@ -132,7 +132,7 @@ def _unsuitable_volumes(request: Request) -> Iterator[str]:
     for role, node in given.items():
         for other in list(given)[: list(given).index(role)]:
             if given[other] is node:
-                text = _("The {role} volume is the {other} volume. Choose two different ones: they are the same.")
+                text = _("The same volume is chosen as {role} and as {other} volume. Choose two different ones.")
                 yield text.format(role=words[role], other=words[other])
         if reason := _no_image(node):
             text = _("The {role} volume '{name}' {reason}. Choose the acquired MR image.")

@@ -99,6 +99,7 @@ class TrustTab:
         self._ui, self._views, self._stop_others = ui, views, stop_others
         self._output: VolumeNode | None = None
         self._table: Any = None
+        self._state: list[Any] = []
         self._places: list[list[float]] = []
         self._buttons = {
             "consistency": ui.consistencyButton,
@@ -119,9 +120,10 @@ class TrustTab:
         from .mrml import related
 
         table = None if output is None else related(output, "finding_table")
-        if (output, table) != (self._output, self._table):
+        state = [output, table, None if table is None else table.GetMTime()]
+        if state != self._state:
             self._set_findings_visible(False)
-            self._output, self._table = output, table
+            self._output, self._table, self._state = output, table, state
             self._fill_table()
             self._show_findings()
         for role, button in self._buttons.items():

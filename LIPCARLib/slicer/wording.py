@@ -40,7 +40,11 @@ def geometry_line(examination: Examination) -> str:
 
 
 def acquisition_line(
-    read: Acquisition | None, told: Mapping[str, Any] | None, known: Acquisition | None, dose_fraction: float | None
+    read: Acquisition | None,
+    told: Mapping[str, Any] | None,
+    known: Acquisition | None,
+    dose_fraction: float | None,
+    is_used: bool = True,
 ) -> str:
     """How the images were acquired, and where that is from.
 
@@ -49,6 +53,7 @@ def acquisition_line(
         told: what the user told or corrected.
         known: both together.
         dose_fraction: as told.
+        is_used: whether there is a pre-dose volume; without one, nothing rests on what is assumed.
     """
     from ..physics import Acquisition
 
@@ -60,7 +65,7 @@ def acquisition_line(
         parts, assumed = [text.format(words=known.words())], list(known.assumptions())
     if dose_fraction is None:
         assumed.append(_("a low dose of about a fifth"))
-    if assumed:
+    if assumed and is_used:
         text = _("Not known, so assumed: {assumed}. Tell it below, the result rests on it.")
         parts.append(text.format(assumed=", ".join(assumed)))
     return " ".join(parts)

@@ -302,11 +302,14 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         voxels = slicer.util.arrayFromVolume(output.GetNodeReference("LIPCAR.consistency")).copy()
         measured = output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4)
         with tempfile.TemporaryDirectory() as folder:
-            for name in ("scene.mrb", "scene.mrml"):
-                path = str(Path(folder) / name)
-                self.assertTrue(slicer.util.saveScene(path))
+            for scene in (Path(folder) / "scene.mrb", Path(folder) / "bundle"):
+                if scene.suffix:
+                    self.assertTrue(slicer.util.saveScene(str(scene)))
+                else:  # the scene and its files, as in a bundle but not packed
+                    slicer.app.applicationLogic().SaveSceneToSlicerDataBundleDirectory(str(scene), None)
+                    (scene,) = scene.glob("*.mrml")
                 slicer.mrmlScene.Clear()
-                slicer.util.loadScene(path)
+                slicer.util.loadScene(str(scene))
                 panel = self._openPanel()
                 self.assertEqual(panel.ui.resultsList.count, 1)
                 output = panel._parameterNode.outputVolume

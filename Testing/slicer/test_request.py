@@ -121,10 +121,12 @@ def test_two_transforms_of_one_effect_are_one(slicer: Any, lowdose: Any, predose
     ],
 )
 def test_the_acquisition_is_told_in_the_panel(
-    panel: Any, lowdose: Any, told: dict[str, Any], expected: dict[str, Any] | None
+    panel: Any, lowdose: Any, predose: Any, told: dict[str, Any], expected: dict[str, Any] | None
 ) -> None:
     parameters = panel.logic.getParameterNode()
     parameters.lowdoseVolume = lowdose
+    assert panel.ui.acquisitionLabel.text == ""  # nothing rests on it
+    parameters.predoseVolume = predose
     assert panel.ui.acquisitionLabel.text.startswith("Not known, so assumed: spin echo, repetition time 450 ms")
     for name, value in told.items():
         setattr(parameters, name, value)
