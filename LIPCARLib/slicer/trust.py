@@ -32,8 +32,8 @@ FINDINGS = {"unsupported": (0.9, 0.1, 0.1), "suppressed": (0.1, 0.4, 1.0)}
 def kind_in_words(kind: str) -> str:
     """What a kind of finding means."""
     words = {
-        "unsupported": _("added: not in the measured images"),
-        "suppressed": _("lost: in the measured images only"),
+        "unsupported": _("added in the result"),
+        "suppressed": _("lost in the result"),
     }
     return words.get(kind, kind)
 

@@ -42,8 +42,8 @@ def larger(slicer: Any) -> Any:
 
 CASES: dict[str, tuple[Any, str]] = {
     "no low-dose": (lambda s, low, pre: {"lowdose": None}, "Choose the low-dose"),
-    "the same twice": (lambda s, low, pre: {"predose": low}, "pre-dose volume is the low-dose"),
-    "reference is an input": (lambda s, low, pre: {"highdose": pre}, "high-dose volume is the pre-dose"),
+    "the same twice": (lambda s, low, pre: {"predose": low}, "as pre-dose and as low-dose"),
+    "reference is an input": (lambda s, low, pre: {"highdose": pre}, "as high-dose and as pre-dose"),
     "output is an input": (lambda s, low, pre: {"output": pre}, "output volume is one of the inputs"),
     "label map": (lambda s, low, pre: {"predose": label_map(s, low)}, "'labels' is a label map"),
     "mask": (lambda s, low, pre: {"predose": mask(s, low)}, "'mask' has 2 different values"),

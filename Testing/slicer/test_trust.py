@@ -51,7 +51,7 @@ def test_evidence_lies_on_the_result(slicer: Any, panel: Any, lowdose: Any) -> N
     segments = output.GetNodeReference("LIPCAR.findings")
     content = segments.GetSegmentation()
     names = [content.GetNthSegment(n).GetName() for n in range(content.GetNumberOfSegments())]
-    assert names == ["added: not in the measured images", "lost: in the measured images only"]
+    assert names == ["added in the result", "lost in the result"]
     voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segments, content.GetNthSegmentID(0), output)
     assert voxels.sum() == 9 and voxels[0, 2:5, 3:6].all()
 
