@@ -32,7 +32,9 @@ def check(
     ] = None,
     subjects: Annotated[int, typer.Option(help="Simulated examinations: two heads of three, else cells.")] = 12,
     seed: Annotated[int, typer.Option(help="Another one draws other examinations.")] = 2026,
-    record: Annotated[bool, typer.Option("--record", help="Write the limits into the card of the model's folder.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the limits into the card of the model's folder.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Put lesions of 1 to 15 mm into examinations and take them out: does the model show them, and nothing else?"""

@@ -173,7 +173,9 @@ def _axis(letter: str | None) -> int | None:
     return AXES.index(letter)
 
 
-def _enhance(examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs, force: bool = False) -> None:
+def _enhance(
+    examination: Examination, model: Model, options: dict[str, Any], outputs: Outputs, force: bool = False
+) -> None:
     _print_notices(examination.notices)
     if examination.predose is not None and not model.uses_predose:
         print_notice(f"the model '{model.name}' does not use the pre-dose image.")

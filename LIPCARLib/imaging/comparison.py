@@ -91,7 +91,7 @@ def note_kinship(
         words += f"; images of one patient at rest have more than {KINSHIP_DOUBT}"
     else:
         words += ": the pre-dose image shows something else and was left out"
-    advice = "Check that it is of this patient, and register it if the patient was moved."
+    advice = "Check that the pre-dose image is of this patient, and register it if the patient was moved."
     notices.append(Doubt(f"{words}. {advice}", severe=found < KINSHIP))
     return found
 

@@ -429,10 +429,12 @@ def _matched(
     if gain is None or (gain.doubtful and not doubtful):
         # Of one level and too small or too dark to tell more: most sessions have one gain.
         left_out = match and (gain is not None or coarse != 1)
-        words = "How much brighter the low-dose image is where the agent does nothing cannot be told from the two images"
+        words = (
+            "How much brighter the low-dose image is where the agent does nothing cannot be told from the two images"
+        )
         done = "; the pre-dose image was left out" if left_out else ""
         question = "Are both of the same patient and session, with bright tissue in common, and registered?"
-        notices.append(Doubt(f"{words}{done}. {question}"))
+        notices.append(Doubt(f"{words}{done}. {question}", severe=left_out))
         found = found._replace(doubtful=True)
         if left_out:
             return found._replace(predose=None, known=None)

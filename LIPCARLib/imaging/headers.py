@@ -111,7 +111,9 @@ def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], noti
             found = f"{both} are of different studies by their headers"
             notices.append(Doubt(f"{found}; images of one session are expected."))
         if SPACE in different:
-            found = f"{both} have different frames of reference: where one lies in the other is not told by their headers"
+            found = (
+                f"{both} have different frames of reference: where one lies in the other is not told by their headers"
+            )
             notices.append(Doubt(f"{found}. Check that they fit, or register them first."))
 
 

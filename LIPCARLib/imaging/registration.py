@@ -186,7 +186,7 @@ def note_missing(share: float, notices: list[str]) -> None:
     """Say how much of the tissue, 0..1, the pre-dose image has no data of, and what follows."""
     words = f"The pre-dose image has no data in {share:.1%} of the tissue that the low-dose image shows"
     if share > MOST_MISSING:
-        notices.append(Doubt(f"{words}; it was left out. Choose images of the same field of view."))
+        notices.append(Doubt(f"{words}; it was left out. Choose images of the same field of view.", severe=True))
     else:
         notices.append(Doubt(f"{words}. The result is the low-dose image there: nothing tells what the agent does."))
 

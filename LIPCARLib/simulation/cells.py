@@ -1,7 +1,7 @@
 """The other simulator: it has nothing but Bloch's equation in common with the one that trained the models.
 
-Cells of a Voronoi diagram instead of anatomy, textures, lesions of all sizes, thin vessels, and a spin echo of random T1
-in every cell, or a signal that is linear in the dose, as no tissue's is.
+Cells of a Voronoi diagram instead of anatomy, textures, lesions of all sizes, thin vessels, and a spin echo of random
+T1 in every cell, or a signal that is linear in the dose, as no tissue's is.
 """
 
 from __future__ import annotations

@@ -16,12 +16,38 @@ if TYPE_CHECKING:
     from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
-    "controls": ("Control", "Outcome", "all_kinds", "method_of", "read_scene", "weigh",),
-    "detection": ("LesionReading", "connected_regions", "count_outside", "hausdorff95", "read_enhancement", "read_lesions",),
+    "controls": (
+        "Control",
+        "Outcome",
+        "all_kinds",
+        "method_of",
+        "read_scene",
+        "weigh",
+    ),
+    "detection": (
+        "LesionReading",
+        "connected_regions",
+        "count_outside",
+        "hausdorff95",
+        "read_enhancement",
+        "read_lesions",
+    ),
     "files": ("evidence_files",),
-    "findings": ("KINDS", "Finding",),
-    "per_voxel": ("Evidence", "evidence",),
-    "verdict": ("GREEN", "LOOK", "STOP", "Verdict", "judge",),
+    "findings": (
+        "KINDS",
+        "Finding",
+    ),
+    "per_voxel": (
+        "Evidence",
+        "evidence",
+    ),
+    "verdict": (
+        "GREEN",
+        "LOOK",
+        "STOP",
+        "Verdict",
+        "judge",
+    ),
 }
 
 __all__ = [

@@ -240,8 +240,8 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """For a report: plain values."""
         return {
-            "passed": self.passed,
             **self.card(),
+            "passed": self.passed,
             "controls": [asdict(control) for control in self.controls],
             "table": [asdict(cell) for cell in self.cells],
         }
@@ -261,7 +261,7 @@ def weigh(readings: Sequence[SceneReading]) -> Outcome:
 
 def _without(readings: Sequence[SceneReading]) -> Iterator[Control]:
     """What must hold where there is no agent, or no lesion."""
-    change, unrest = max((abs(one.change) for one in readings)), max(one.unrest for one in readings)
+    change, unrest = max(abs(one.change) for one in readings), max(one.unrest for one in readings)
     yield Control(
         "no agent, no change",
         change <= MOST_CHANGE and unrest <= MOST_UNREST,

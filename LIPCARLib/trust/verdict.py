@@ -26,10 +26,10 @@ GREEN, LOOK, STOP = "green", "look here", "do not use"
 NOISE = (0.10, 0.16)
 """Standard deviation over the brightness of tissue: the error is 1.5 and 3 times the usual one."""
 DARKENED = (0.01, 0.05)
-"""Share of the tissue that got darker, which no agent does: motion, another gain. 0.004 at most where nothing is amiss."""
-LEAST_RISE = (0.04, 0.08)
+"""Share of the tissue that got darker, which no agent does; 0.004 at most where nothing is amiss."""
+LEAST_RISE = (0.03, 0.06)
 """By how much nine tenths of the tissue brightened, as a share: an agent leaves most of a body nearly as it is."""
-SHARPNESS = (0.88, 0.75)
+SHARPNESS = (0.90, 0.80)
 """Of the low-dose over the pre-dose image."""
 BRIGHTENED = 0.0005
 """Share of the tissue that brightened; below, no agent is seen."""
@@ -103,7 +103,7 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
     scale = examination.scale
     noise = 2 * examination.noise / scale  # bright tissue is 0.5 in model scale
     yield from _graded(
-        noise, NOISE, f"The noise is {noise:.0%} of the brightness of tissue; at most {NOISE[0]:.0%} is expected."
+        noise, NOISE, f"The noise is {noise:.1%} of the brightness of tissue; at most {NOISE[0]:.0%} is expected."
     )
     predose = examination.aligned_predose(slice(None))
     if predose is None or not result.provenance["predose_used"]:
@@ -135,7 +135,7 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
         f"Nine tenths of the tissue are more than {rise:.0%} brighter in the low-dose image; an agent leaves more than "
         f"that nearly as it was (at most {LEAST_RISE[0]:.0%} is expected). Is the receiver gain the same?",
     )
-    if brighter < BRIGHTENED:
+    if brighter < BRIGHTENED and darker <= DARKENED[0]:
         yield Doubt(
             f"Only {brighter:.2%} of the tissue is brighter in the low-dose image by more than noise; at least "
             f"{BRIGHTENED:.2%} is expected. Was the agent given? Without it the result is the pre-dose image."
@@ -159,4 +159,3 @@ def _sharpness(image: np.ndarray, tissue: Mask) -> float:
 def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[Doubt]:
     if value > limits[0]:
         yield Doubt(words, severe=value > limits[1])
-

@@ -1,7 +1,7 @@
 """A cohort from the other simulator (`simulation.cell_session`); every second subject is linear in the dose.
 
-    python Testing/benchmarks/other_simulator.py FOLDER
-    lipcar evaluate FOLDER --model vnet-predose --methods nn,lip-car --output RESULTS
+python Testing/benchmarks/other_simulator.py FOLDER
+lipcar evaluate FOLDER --model vnet-predose --methods nn,lip-car --output RESULTS
 """
 
 from __future__ import annotations
