@@ -117,6 +117,8 @@ def _parametric_map(sources: Sequence[Dataset], name: str, volume: npt.NDArray[n
         **_identity(sources, offset),
     )
     made.SeriesDescription = f"LIPCAR {name}, RESEARCH ONLY"
+    if "Laterality" in sources[0]:
+        made.Laterality = sources[0].Laterality  # which highdicom leaves out, and a segmentation has none
     return made
 
 

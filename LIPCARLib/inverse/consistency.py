@@ -20,14 +20,14 @@ NOTICEABLE = 0.02
 """Share of the body from which on the user is told."""
 
 
-def averaged(image: Tensor) -> Tensor:
-    """The mean over SIDE x SIDE pixels, (N, 1, H, W); at the edges over those that there are.
+def averaged(image: Tensor, side: int = SIDE) -> Tensor:
+    """The mean over side x side pixels, an odd number, (N, 1, H, W); at the edges over those that there are.
 
     >>> import torch
     >>> torch.allclose(averaged(torch.full((1, 1, 9, 9), 0.4)), torch.tensor(0.4))
     True
     """
-    return F.avg_pool2d(image, SIDE, stride=1, padding=SIDE // 2, count_include_pad=False)
+    return F.avg_pool2d(image, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
 def standardized(predicted: Tensor, lowdose: Tensor, predose: Tensor, sigma: float) -> Tensor:

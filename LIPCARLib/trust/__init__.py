@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .detection import LesionReading, connected_regions, count_outside, hausdorff95, read_enhancement, read_lesions
     from .files import evidence_files
     from .findings import KINDS, Finding
-    from .per_voxel import Evidence, evidence
+    from .per_voxel import SURE, Evidence, evidence
     from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
@@ -38,6 +38,7 @@ _HOME = {
         "Finding",
     ),
     "per_voxel": (
+        "SURE",
         "Evidence",
         "evidence",
     ),
@@ -55,6 +56,7 @@ __all__ = [
     "KINDS",
     "LOOK",
     "STOP",
+    "SURE",
     "Control",
     "Evidence",
     "Finding",

@@ -208,7 +208,7 @@ def _support(highdose: Tensor, predicted: Tensor, physics: Anchor, predose: Tens
     brightest = standardized(predicted.maximum((1 - DRIFT) * physics.predose), lowdose, predose, sigma)
     return _Support(
         equation=brightest,
-        uncertainty=deviation(highdose, predicted, physics, slices),
+        uncertainty=deviation(highdose, predicted, physics, predose, slices),
         labels=inside * (UNSUPPORTED * unsupported + SUPPRESSED * suppressed),
         difference=averaged(highdose) - supported,
     )
