@@ -42,7 +42,7 @@ def anything_written() -> bool:
     return _wrote.is_set()
 
 
-def write(files: Mapping[Path, Content], fresh: Path | None = None) -> None:
+def write(files: Mapping[Path, Content], *fresh: Path) -> None:
     """Write, replace or remove files: all, or none. Folders that are missing are made.
 
     A run that is killed in the midst of it leaves all old or all new files, at the latest after the next run. Signals
@@ -51,7 +51,7 @@ def write(files: Mapping[Path, Content], fresh: Path | None = None) -> None:
 
     Args:
         files: content by path.
-        fresh: a folder that must be missing or empty when the files are put in place.
+        fresh: folders that must be missing or empty when the files are put in place.
 
     Raises:
         LIPCARError: a path that cannot be written, with the system's reason; two that are one; another run that does
@@ -60,13 +60,13 @@ def write(files: Mapping[Path, Content], fresh: Path | None = None) -> None:
     targets = {_real(path): content for path, content in files.items()}
     if len(targets) < len(files):
         raise LIPCARError("Two outputs have the same path; give each its own.")
-    if fresh is not None:
-        _check_empty(fresh)
+    for folder in fresh:
+        _check_empty(folder)
     for path in targets:
         _check_target(path)
     with Signals() as signals, _held(targets, signals):
-        if fresh is not None:
-            _check_empty(fresh)  # nobody was quicker
+        for folder in fresh:
+            _check_empty(folder)  # nobody was quicker
         stages: dict[Path, Path] = {}
         try:
             places = _prepare(targets, stages, signals)

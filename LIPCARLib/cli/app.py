@@ -13,6 +13,7 @@ import typer
 from .. import __version__
 from ..errors import LIPCARError, Terminated, lacks_memory
 from ..storage import anything_written
+from .check import check
 from .console import discard, escape_what_cannot_be_encoded, out, print_line
 from .enhance import demo, enhance
 from .evaluate import evaluate
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (enhance, demo, phantom, train, evaluate, robustness, serve):
+for command in (enhance, demo, phantom, train, evaluate, robustness, check, serve):
     app.command()(command)
 app.command("train-anchored")(train_anchored_command)
 app.add_typer(models_app, name="models")

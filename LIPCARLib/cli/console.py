@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -102,6 +102,16 @@ def time_left(seconds: float | None) -> str:
 def print_notice(text: str, title: str = "Notice:") -> None:
     """A line on stderr that is no mistake."""
     err.print(Text.assemble((title, "yellow"), " ", printable(text)))
+
+
+VERDICT_STYLES = {"green": "bold green", "look here": "bold yellow", "do not use": "bold red"}
+
+
+def print_verdict(level: str, reasons: Sequence[str]) -> None:
+    """A colored line, and a line a reason; on stderr, as notices are."""
+    err.print(Text.assemble("Verdict: ", (level, VERDICT_STYLES[level])))
+    for reason in reasons:
+        err.print(Text.assemble("Verdict: ", printable(reason)))
 
 
 def print_written(paths: Iterable[Path]) -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from ..inverse import kind_of, list_models, read_manifest, verify_model
+from ..study import limit_words
 from .console import out
 from .options import MODEL_HELP
 from .tables import scores_table
@@ -44,6 +45,8 @@ def show_command(name: Annotated[str, typer.Argument(help=MODEL_HELP)]) -> None:
         out.print("trained on: nothing, it has no weights")
     for role, entry in manifest["files"].items():
         out.print(f"{role}: {entry['path']}, SHA-256 {entry['sha256']}")
+    if manifest.get("controls"):
+        out.print(limit_words(manifest["controls"]))
     measured = manifest.get("metrics", {})
     if measured:
         title = f"{len(measured['subjects'])} held-out subjects, {measured['slices']} slices"

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .grid import Grid, join, resample
 from .intensity import FAR_BRIGHTER, foreground_scale, sampled
@@ -241,10 +242,8 @@ def check_size(lowdose: np.ndarray, notices: list[str]) -> None:
             f"and {MIN_PIXELS} x {MIN_PIXELS} for a result to rely on. Is the slicing axis right?"
         )
     if min(height, width) < MIN_PIXELS:
-        notices.append(
-            f"The slices are only {width} x {height} pixels, fewer than the {MIN_PIXELS} a side "
-            "that the networks need to see structure. Is the slicing axis right?"
-        )
+        expected = f"fewer than the {MIN_PIXELS} a side that the networks need to see structure"
+        notices.append(Doubt(f"The slices are only {width} x {height} pixels, {expected}. Is the slicing axis right?"))
 
 
 def _lower(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import minimum_filter
 
+from ..doubt import Doubt
 from .gain import DRIFT_TOLERANCE, Gain
 from .intensity import (
     TISSUE_PIXELS,
@@ -87,15 +88,11 @@ def note_kinship(
         return found
     words = f"The structures of the pre-dose and the low-dose image have a correlation of {found:.2f}"
     if found >= KINSHIP:
-        notices.append(
-            f"{words}; images of one patient at rest have more than {KINSHIP_DOUBT}. Check that the pre-dose image is "
-            "of this patient, and register it if the patient was moved."
-        )
+        words += f"; images of one patient at rest have more than {KINSHIP_DOUBT}"
     else:
-        notices.append(
-            f"{words}: the pre-dose image shows something else and was left out. Check that it is of this patient, and "
-            "register it if the patient was moved."
-        )
+        words += ": the pre-dose image shows something else and was left out"
+    advice = "Check that the pre-dose image is of this patient, and register it if the patient was moved."
+    notices.append(Doubt(f"{words}. {advice}", severe=found < KINSHIP))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import minimum_filter
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from ..physics import Acquisition
 from .checks import check_distinct, check_kind, check_size, check_units, checked_content, lies_on, on_grid
@@ -424,15 +425,16 @@ def _matched(
         )
         if darkened >= SWAP_CERTAIN and related is not None and not gain.doubtful:  # else something may have moved
             raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
-        notices.append(f"{words}.")
+        notices.append(Doubt(f"{words}."))
     if gain is None or (gain.doubtful and not doubtful):
         # Of one level and too small or too dark to tell more: most sessions have one gain.
         left_out = match and (gain is not None or coarse != 1)
-        notices.append(
+        words = (
             "How much brighter the low-dose image is where the agent does nothing cannot be told from the two images"
-            + ("; the pre-dose image was left out. " if left_out else ". ")
-            + "Are both of the same patient and session, with bright tissue in common, and registered?"
         )
+        done = "; the pre-dose image was left out" if left_out else ""
+        question = "Are both of the same patient and session, with bright tissue in common, and registered?"
+        notices.append(Doubt(f"{words}{done}. {question}", severe=left_out))
         found = found._replace(doubtful=True)
         if left_out:
             return found._replace(predose=None, known=None)

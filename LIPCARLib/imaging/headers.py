@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from ..json_file import read_json
 from ..physics import Acquisition
@@ -74,11 +75,9 @@ def common_acquisition(
             first = role, found
         elif differences := first[1].differences(found):
             other = names[first[0]]
-            notices.append(
-                f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways: "
-                f"{', '.join(differences)}. What the agent changed cannot be told from that; choose images of one "
-                "protocol."
-            )
+            words = f"{other} and {names[role][0].lower()}{names[role][1:]} were acquired in different ways"
+            advice = "What the agent changed cannot be told from that; choose images of one protocol."
+            notices.append(Doubt(f"{words}: {', '.join(differences)}. {advice}"))
     return None if first is None else first[1]
 
 
@@ -106,17 +105,16 @@ def note_identities(paths: Mapping[str, AnyPath], names: Mapping[str, str], noti
         different = [word for word in IDENTITY.values() if one[word] and other[word] and one[word] != other[word]]
         if set(different) - {STUDY, SPACE}:
             words = ", ".join(word for word in different if word != SPACE)
-            notices.append(
-                f"{both} are of different patients by their headers, which differ in {words}. A result from two "
-                "patients is worthless; choose images of one."
-            )
+            found = f"{both} are of different patients by their headers, which differ in {words}"
+            notices.append(Doubt(f"{found}. A result from two patients is worthless; choose images of one."))
         elif STUDY in different:
-            notices.append(f"{both} are of different studies by their headers; images of one session are expected.")
+            found = f"{both} are of different studies by their headers"
+            notices.append(Doubt(f"{found}; images of one session are expected."))
         if SPACE in different:
-            notices.append(
-                f"{both} have different frames of reference: where one lies in the other is not told by their headers. "
-                "Check that they fit, or register them first."
+            found = (
+                f"{both} have different frames of reference: where one lies in the other is not told by their headers"
             )
+            notices.append(Doubt(f"{found}. Check that they fit, or register them first."))
 
 
 def told_acquisition(path: AnyPath) -> Acquisition:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
+from ..doubt import Doubt
 from .comparison import kinship
 from .grid import AXES, Grid, plane_axes
 from .intensity import Mask, foreground
@@ -132,10 +133,8 @@ def register(
             if motion.distance <= DISTANCE_LIMIT and motion.angle <= ANGLE_LIMIT:
                 notices.append(f"{_LAY_BESIDE} It was moved by {words} for the computation.")
                 return undone
-            notices.append(
-                f"{_LAY_BESIDE} It would have to be moved by {words}; more than {DISTANCE_LIMIT:g} mm or "
-                f"{ANGLE_LIMIT:g} degrees is not undone here. Register it first."
-            )
+            limit = f"more than {DISTANCE_LIMIT:g} mm or {ANGLE_LIMIT:g} degrees is not undone here"
+            notices.append(Doubt(f"{_LAY_BESIDE} It would have to be moved by {words}; {limit}. Register it first."))
             return there
     if any(found.shift):
         along = [
@@ -187,9 +186,9 @@ def note_missing(share: float, notices: list[str]) -> None:
     """Say how much of the tissue, 0..1, the pre-dose image has no data of, and what follows."""
     words = f"The pre-dose image has no data in {share:.1%} of the tissue that the low-dose image shows"
     if share > MOST_MISSING:
-        notices.append(f"{words}; it was left out. Choose images of the same field of view.")
+        notices.append(Doubt(f"{words}; it was left out. Choose images of the same field of view.", severe=True))
     else:
-        notices.append(f"{words}. The result is the low-dose image there: nothing tells what the agent does.")
+        notices.append(Doubt(f"{words}. The result is the low-dose image there: nothing tells what the agent does."))
 
 
 def _shifted(original: Original, there: Placed, lowdose: np.ndarray, grid: Grid, slice_axis: int) -> Placed:

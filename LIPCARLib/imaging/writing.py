@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def write_image(image: sitk.Image, path: AnyPath, metadata: Mapping[str, str] | 
 def write_files(
     outputs: Mapping[Path, sitk.Image | bytes | None],
     metadata: Mapping[str, str] | None = None,
-    fresh: Path | None = None,
+    fresh: Path | Sequence[Path] = (),
 ) -> None:
     """Write images and other files as `storage.write` does: all or none, whatever stops the run.
 
@@ -48,7 +48,7 @@ def write_files(
             None for no such file. Existing files are replaced, missing folders made.
         metadata: written into the header of each image where the format has room for it (NRRD, MetaImage). Keys
             are single words; line breaks in values become spaces.
-        fresh: a folder among them that must be missing or empty.
+        fresh: a folder among them that must be missing or empty, or several.
 
     Raises:
         LIPCARError: an unknown extension, or a failure to write: what is read back is not the image that was given.
@@ -60,7 +60,7 @@ def write_files(
         else:
             _check_suffix(path)
             contents[path] = _writer(_with_metadata(content, metadata or {}), path)
-    storage.write(contents, fresh)
+    storage.write(contents, *([fresh] if isinstance(fresh, Path) else fresh))
 
 
 def _check_suffix(path: Path) -> None:

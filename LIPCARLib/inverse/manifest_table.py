@@ -71,6 +71,7 @@ FIELDS = {
     "training.held_out_subjects": TEXTS.optional(),
     "training.clean_images_used_for_forward_operator": FLAG.optional(),
     "metrics": OBJECT.optional(),
+    "controls": OBJECT.optional(),
 }
 """By key; what does not stand here is read by nobody."""
 METRICS = {

@@ -98,7 +98,7 @@ def reconstruct(
     began = time.monotonic()
     batches = yield from _solve_all(examination, model, request, device, at_once)
     seconds = time.monotonic() - began
-    told = _conditions(examination, request, torch.device("cpu"), slice(0, 1))
+    told = _conditions(examination, dose_fraction, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, device)
     if not model.uses_acquisition:
         return finite(assembled(examination, batches, seconds, provenance, ()), model)
@@ -192,7 +192,8 @@ def _solve(
     examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice
 ) -> Generator[float, None, Batch]:
     """Solve some slices; yields after every step which share of the work is done."""
-    session = _session(examination, model, request, device, chosen)
+    slices = asked_slices(examination, model, request.dose_fraction, device, chosen)
+    session = replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
     # A forward pass takes about a third of an evaluation with its gradient.
     begun = 1 / (3 * session.iterations)
     yield begun
@@ -214,8 +215,10 @@ def _solve(
     if request.data_consistency or model.uses_acquisition:
         with torch.no_grad():
             difference = session.forward_operator(found, session.predose) - session.lowdose
-    if difference is not None and model.uses_acquisition:
-        unexplained = consistency.unexplained(difference, session.lowdose, session.sigma, session.floor).tolist()
+    if difference is not None and model.uses_acquisition and session.predose is not None:
+        low, before = session.lowdose, session.predose[:, :1]
+        deviations = consistency.standardized(low + difference, low, before, session.sigma)
+        unexplained = consistency.unexplained(deviations, low, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
     return Batch(
@@ -229,30 +232,33 @@ def _solve(
     )
 
 
-def _session(examination: Examination, model: Model, request: _Request, device: torch.device, chosen: slice) -> Session:
-    """The chosen slices in model scale, and what the model says of them."""
+def asked_slices(
+    examination: Examination, model: Model, dose_fraction: float | None, device: torch.device, chosen: slice
+) -> Slices:
+    """The chosen slices of an examination as a model is asked about them; arguments as of :func:`reconstruct`."""
     scale = examination.scale
     predose = aligned = None
     moved = examination.aligned_predose(chosen) if model.uses_predose else None
     if examination.predose is not None and moved is not None:
         predose, aligned = (_to_device(volume, scale, device) for volume in (examination.predose[chosen], moved))
-    slices = Slices(
+    return Slices(
         lowdose=_to_device(examination.lowdose[chosen], scale, device),
         predose=predose,
         aligned=aligned,
         sigma=examination.noise / scale,
         floor=examination.noise_floor / scale,
-        conditions=_conditions(examination, request, device, chosen),
+        conditions=_conditions(examination, dose_fraction, device, chosen),
     )
-    return replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
 
 
-def _conditions(examination: Examination, request: _Request, device: torch.device, chosen: slice) -> Conditions:
+def _conditions(
+    examination: Examination, dose_fraction: float | None, device: torch.device, chosen: slice
+) -> Conditions:
     native, known = examination.native_time, examination.predose_known
     told = Conditions.of_examination(
         len(examination.lowdose[chosen]),
         examination.acquisition,
-        request.dose_fraction,
+        dose_fraction,
         DOSE_FRACTION,
         None if native is None else _to_device(native[chosen], 1.0, device),
         device,

@@ -26,7 +26,7 @@ class SimulatedExamination:
 
     Attributes:
         predose, lowdose, highdose: (slices, size, size) float32, holding the integers 0 to 4095 a scanner would write.
-        clean_lowdose, clean_highdose: the same without noise, of the same gain and shift.
+        clean_predose, clean_lowdose, clean_highdose: the same without noise, of the same gain and shift.
         labels: (slices, size, size) uint8, values of `Tissue`; they lie on the high-dose image.
         spacing: (x, y, z) in mm.
         parameters: of the subject, fit for JSON.
@@ -35,6 +35,7 @@ class SimulatedExamination:
     predose: Float32
     lowdose: Float32
     highdose: Float32
+    clean_predose: Float32
     clean_lowdose: Float32
     clean_highdose: Float32
     labels: npt.NDArray[np.uint8]
@@ -96,14 +97,15 @@ def render(parameters: SubjectParameters, slices: int = 18, size: int = 256) -> 
     signals *= np.float32(scale)
     sigma = mean * scale / s.snr
     noisy = [np.rint(np.minimum(_rician(rng, image, sigma), 4095.0)) * keep for image in signals]
-    clean = [np.rint(np.minimum(image, 4095.0)) * keep for image in signals[1:]]
+    clean = [np.rint(np.minimum(image, 4095.0)) * keep for image in signals]
     spacing = head.field_of_view / size
     return SimulatedExamination(
         predose=noisy[0],
         lowdose=noisy[1],
         highdose=noisy[2],
-        clean_lowdose=clean[0],
-        clean_highdose=clean[1],
+        clean_predose=clean[0],
+        clean_lowdose=clean[1],
+        clean_highdose=clean[2],
         labels=labels,
         spacing=(spacing, spacing, thickness),
         parameters=_as_json(s, lesions, sigma, scale),

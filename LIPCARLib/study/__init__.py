@@ -5,7 +5,7 @@ from .disturbances import LEVELS, Disturbance
 from .experiment import METHODS, Experiment
 from .experiment_report import write_curves, write_experiment
 from .figures import comparison_figure
-from .model_card import CARD_ALPHAS, CARD_METHODS, card_scores
+from .model_card import CARD_ALPHAS, CARD_METHODS, card_scores, limit_words
 from .records import SubjectResult
 from .run_report import build_report, examination_metrics, most_enhancing_slices
 from .statistics import Comparison, compare
@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "comparison_figure",
     "examination_metrics",
+    "limit_words",
     "most_enhancing_slices",
     "run_experiment",
     "write_curves",

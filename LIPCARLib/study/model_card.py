@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,3 +41,17 @@ def card_scores(experiment: Experiment, results: Sequence[SubjectResult]) -> dic
                     means.setdefault(name, {})[prefix + key] = round(float(np.mean(values)), 4)
     slices = {(row.subject, row.slice) for row in rows}
     return {"subjects": [r.subject for r in results], "slices": len(slices), "means_over_slices": means}
+
+
+def limit_words(controls: Mapping[str, Any]) -> str:
+    """What the controls of a card (`trust.Outcome.card`) say of the smallest lesion that is found, as a sentence.
+
+    >>> limit_words({"smallest_found_mm": {"1": None, "3": 5.0}, "examinations": 12})
+    'Smallest lesion found in 90 % of 12 examinations: none at 1 times the noise of the low-dose image, 5 mm at 3.'
+    """
+    shown = [
+        f"{'none' if size is None else f'{size:g} mm'} at {contrast}"
+        for contrast, size in controls["smallest_found_mm"].items()
+    ]
+    shown[0] += " times the noise of the low-dose image"
+    return f"Smallest lesion found in 90 % of {controls['examinations']} examinations: {', '.join(shown)}."

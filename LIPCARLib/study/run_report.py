@@ -9,19 +9,20 @@ import numpy as np
 
 from ..imaging import Examination
 from ..inverse import Result, complete
+from ..trust import Evidence
 from .slice_scores import SCORES, compare_slice
 
 Metrics = dict[str, dict[str, list[float | None]]]
 """By image, by score ("ssim", "psnr", "rmse"), a number for each slice."""
 
 
-def build_report(examination: Examination, result: Result) -> dict[str, Any]:
+def build_report(examination: Examination, result: Result, found: Evidence | None = None) -> dict[str, Any]:
     """How a result was made and what it is worth, ready for JSON.
 
     Holds the provenance (versions, device, model and hash, alpha, solver), "seconds", "network_evaluations" (the
     most that any slice took) and the same by slice, "objective" (per slice, by step), "residual_rms" (per slice,
-    model scale), "unexplained" (per slice, see `Result`), the notices, and with a high-dose reference "metrics": per
-    image, per score, per slice.
+    model scale), "unexplained" (per slice, see `Result`), the notices, with evidence its summary (`Evidence.summary`),
+    and with a high-dose reference "metrics": per image, per score, per slice.
     """
     report = {
         **result.provenance,
@@ -33,6 +34,8 @@ def build_report(examination: Examination, result: Result) -> dict[str, Any]:
         "residual_rms": result.residual_rms,
         "unexplained": result.unexplained,
     }
+    if found is not None:
+        report["evidence"] = found.summary()
     if examination.highdose is not None:
         report["metrics"] = complete(examination_metrics(examination, result))
     return report

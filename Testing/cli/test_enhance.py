@@ -141,7 +141,8 @@ def test_dicom_goes_in_and_comes_out(subject: Path, model_folder: Path) -> None:
         model_folder,
     ]
     arguments += ["--output", subject / "two.nrrd", "--dicom-output", subject / "two", "--device", "cpu"]
-    arguments.append("--no-match-predose")  # what a random model makes is no image of the same patient
+    # What a random model makes is no image of the same patient, and no result to be used.
+    arguments += ["--no-match-predose", "--force"]
     assert run([str(a) for a in arguments]) == 0
     ids = [pydicom.dcmread(subject / name / "0001.dcm").StudyInstanceUID for name in ("one", "two")]
     assert ids[0] == ids[1]

@@ -217,6 +217,18 @@ def test_a_dicom_series_takes_its_header_from_slicers_database(
         logic.exportDicom(lowdose, tmp_path)
 
 
+def test_what_an_export_mends_is_told(slicer: Any, panel: Any, dialogs: Any, lowdose: Any, tmp_path: Path) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(lowdose.GetScene())
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), lowdose)
+    for name, value in (("PatientID", "7"), ("PatientBirthDate", "no date")):
+        hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+    panel.logic.process(lowdose, device="cpu", iterations=1)
+    panel.logic.getParameterNode().lowdoseVolume = lowdose
+    dialogs.folder = str(tmp_path)
+    panel.ui.dicomButton.click()
+    assert "Wrote" in panel.ui.messageLabel.text and "PatientBirthDate" in panel.ui.messageLabel.text
+
+
 def test_the_physics_is_told_how_the_volumes_were_acquired(
     module: Any, services: Any, lowdose: Any, predose: Any, tmp_path: Path
 ) -> None:
