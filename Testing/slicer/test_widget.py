@@ -222,5 +222,5 @@ def test_an_engine_that_died_is_told_of_at_apply_and_not_before(services: Any, d
     del vars(engine)["devices"]
     panel.ui.applyButton.click()
     panel.logic.waitForCompletion()
-    assert volumes() == ["low", "low simulated high dose"]
+    assert "low simulated high dose" in volumes()
     panel.cleanup()
