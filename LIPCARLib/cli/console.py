@@ -108,10 +108,10 @@ VERDICT_STYLES = {"green": "bold green", "look here": "bold yellow", "do not use
 
 
 def print_verdict(level: str, reasons: Sequence[str]) -> None:
-    """A colored line, and a line a reason; on stderr, as notices are."""
-    err.print(Text.assemble("Verdict: ", (level, VERDICT_STYLES[level])))
+    """A colored line, and a line a reason."""
+    out.print(Text.assemble("Verdict: ", (level, VERDICT_STYLES[level])))
     for reason in reasons:
-        err.print(Text.assemble("Verdict: ", printable(reason)))
+        out.print(f"- {reason}")
 
 
 def print_written(paths: Iterable[Path]) -> None:

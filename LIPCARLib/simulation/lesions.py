@@ -108,8 +108,8 @@ def head_scene(seed: int, index: int, slices: int) -> Scene:
     subject = replace(drawn, gains=(1.0, 1.0, 1.0), shifts=((0.0, 0.0),) * 3, skull_stripped=False)
     made = render(subject, slices)
     times = np.ones(256, np.float32)
-    for tissue, parameters in subject.tissues.items():
-        times[tissue] = parameters.t1
+    for kind, parameters in subject.tissues.items():
+        times[kind] = parameters.t1
     q = subject.sequence
     acquisition = (
         Acquisition(PulseSequence.SPIN_ECHO, q.tr, q.te, magnetic_field=subject.field)
@@ -118,7 +118,7 @@ def head_scene(seed: int, index: int, slices: int) -> Scene:
     )
     images = made.clean_predose, made.clean_lowdose, made.clean_highdose
     spacing = (made.spacing[2], made.spacing[1], made.spacing[0])
-    tissue = np.isin(made.labels, BRAIN_TISSUES)
+    tissue: Mask = np.isin(made.labels, BRAIN_TISSUES)
     noise = made.parameters["noise_sigma"]
     name = f"head {index}"
     return _scene(name, images, times[made.labels], tissue, spacing, acquisition, subject.dose_fraction, noise)
@@ -133,7 +133,7 @@ def cell_scene(seed: int, index: int, slices: int) -> Scene:
 
 
 def image_scene(name: str, predose: np.ndarray, spacing: tuple[float, float, float], law: int) -> Scene:
-    """A real pre-dose image, taken as free of noise and agent; T10 follows its brightness.
+    """A real pre-dose image, smoothed and taken as free of noise and agent; T10 follows its brightness.
 
     Args:
         name: what messages call it.
@@ -141,9 +141,9 @@ def image_scene(name: str, predose: np.ndarray, spacing: tuple[float, float, flo
         spacing: mm along S, H and W.
         law: which of REAL_LAWS, by remainder.
     """
-    image = np.asarray(predose, np.float64)
+    image = gaussian_filter(np.asarray(predose, np.float64), (0, 1, 1))
     bright = float(np.percentile(image[image > 0], 99))
-    tissue = image > 0.15 * bright
+    tissue: Mask = image > 0.15 * bright
     low, high = np.percentile(image[tissue], [5, 95])
     share = ((image - low) / max(high - low, 1e-9)).clip(0, 1)
     times = NATIVE_TIMES[1] * (NATIVE_TIMES[0] / NATIVE_TIMES[1]) ** share
@@ -232,13 +232,14 @@ def with_lesions(scene: Scene, lesions: Sequence[Lesion]) -> Scene:
     """
     lowdose, highdose = scene.lowdose.copy(), scene.highdose.copy()
     for lesion in lesions:
-        at = (lesion.slice, *np.nonzero(lesion.cover))
+        rows, columns = np.nonzero(lesion.cover)
+        at = (lesion.slice, rows, columns)
         target = scene.lowdose[at] + np.float32(lesion.kind.contrast * scene.noise)
         x_p, x_l, times = (torch.from_numpy(image) for image in (scene.predose[at], target, scene.native_time[at]))
         full = headroom(x_p, scene.acquisition, times, x_l, scene.dose_fraction)
         x_h = highdose_of(x_l, x_p, full, scene.dose_fraction, scene.acquisition)
         low = lowdose_of(x_h, x_p, full, scene.dose_fraction, scene.acquisition)
-        share = lesion.cover[at[1:]]
+        share = lesion.cover[rows, columns]
         lowdose[at] += share * (_array(low) - lowdose[at])
         highdose[at] += share * (_array(x_h) - highdose[at])
     return replace(scene, lowdose=lowdose, highdose=highdose)

@@ -128,7 +128,8 @@ def add_regions(rows: Sequence[RegionStatistics], output: VolumeNode, segmentati
     }
     columns = [_text_column("Segment", [row.region for row in rows])]
     columns += [_text_column("Image", [row.image for row in rows])]
-    columns += [_number_column(title, values) for title, values in numbers.items()]
+    for title, values in numbers.items():  # as text: of numbers, those that do not exist would be shown as "nan"
+        columns.append(_text_column(title, ["" if value is None else f"{value:.6g}" for value in values]))
     _fill(node, columns)
     return node
 

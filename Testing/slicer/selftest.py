@@ -309,8 +309,9 @@ class LIPCARTest(ScriptedLoadableModuleTest):
                 if scene.suffix:
                     self.assertTrue(slicer.util.saveScene(str(scene)))
                 else:  # the scene and its files, as in a bundle but not packed
+                    scene.mkdir()
                     slicer.app.applicationLogic().SaveSceneToSlicerDataBundleDirectory(str(scene), None)
-                    (scene,) = scene.glob("*.mrml")
+                    (scene,) = scene.rglob("*.mrml")
                 slicer.mrmlScene.Clear()
                 slicer.util.loadScene(str(scene))
                 panel = self._openPanel()

@@ -101,6 +101,8 @@ def test_what_only_the_images_tell_is_said_before_the_click(
     parameters.enhancement, parameters.lastSlice = False, 7
     assert "slices 1 to 3" in panel.ui.problemLabel.text and not panel.ui.applyButton.enabled
     parameters.lastSlice = 0
+    assert "Do not use" in panel.ui.problemLabel.text and not panel.ui.applyButton.enabled
+    parameters.force = True
     assert panel.ui.applyButton.enabled
 
 

@@ -74,6 +74,7 @@ def test_windows_come_back_when_a_comparison_ends(panel: Any, views: Any, lowdos
 
 def test_a_window_that_is_changed_in_a_comparison_is_that_of_all_images(panel: Any, views: Any, lowdose: Any) -> None:
     output = compute(panel, lowdoseVolume=lowdose)
+    lowdose.CreateDefaultDisplayNodes()
     displays = [volume.GetDisplayNode() for volume in (lowdose, output)]
     own = displays[0].GetWindowLevelMin(), displays[0].GetWindowLevelMax()
     panel.ui.compareButton.click()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from LIPCARLib.imaging import Examination
 from LIPCARLib.inverse import load_model
 from LIPCARLib.physics import headroom, lowdose_of
+from LIPCARLib.resources import RESOURCES
 from LIPCARLib.simulation import Kind, Scene, acquired, cell_scene, head_scene, image_scene, place_lesions, with_lesions
 from LIPCARLib.trust import method_of, read_scene, weigh
 from LIPCARLib.trust.controls import UNITS, Reading, SceneReading, wilson
@@ -55,6 +57,18 @@ def test_a_model_that_cheats_is_caught(scene: Scene, cheat: object, expected: se
     outcome = weigh([read_scene(method, scene, KINDS, 3)])
     assert {control.name for control in outcome.controls if not control.passed} >= expected
     assert outcome.passed is (cheat is None)
+
+
+@pytest.mark.parametrize("name", ["anchored", "signal", "vnet-predose"])
+def test_nothing_appears_where_nothing_was_injected(name: str) -> None:
+    """With the sample's pre-dose image in the low-dose image's place, up to its noise, nothing enhances anywhere."""
+    sample = sitk.ReadImage(str(RESOURCES / "SampleData" / "rat-predose.nrrd"))[64:192, 50:178, 3:5]
+    scene = image_scene("sample", sitk.GetArrayFromImage(sample), sample.GetSpacing()[::-1], 0)
+    outcome = weigh([read_scene(method_of(load_model(name)), scene, [], 3)])
+    passed = {control.name: control.passed for control in outcome.controls}
+    assert passed["nothing appears"], outcome.controls
+    # The pair of networks darkens heads by up to 3 %: docs/verdicts.md.
+    assert passed["no agent, no change"] or name == "vnet-predose", outcome.controls
 
 
 def test_lesions_are_made_by_the_signal_equation(scene: Scene) -> None:

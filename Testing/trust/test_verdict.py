@@ -117,9 +117,9 @@ def test_a_result_not_to_be_used_is_not_written_unless_forced(
     assert "Error: Do not use this result: " in capfd.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["low.nrrd", "pre.nrrd"]
     assert run([*call, "--force"]) == 0
-    assert "Verdict: do not use" in capfd.readouterr().err
+    assert "Verdict: do not use" in capfd.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["verdict"] == STOP and "is darker" in report["verdict_reasons"]
     assert sitk.ReadImage(str(tmp_path / "out.nrrd")).GetMetaData("LIPCAR.verdict") == STOP
     assert run([*call[:-1]]) == 0  # matched: the movement is undone
-    assert "Verdict: green" in capfd.readouterr().err
+    assert "Verdict: green" in capfd.readouterr().out
