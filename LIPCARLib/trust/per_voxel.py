@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..imaging import Examination
 from ..imaging.intensity import foreground
-from ..inverse import Model, Progress, Result, choose_device
+from ..inverse import Conditions, Model, Progress, Result, choose_device
 from ..inverse.anchor import Anchor, anchor, inverted
-from ..inverse.conditions import Conditions
 from ..inverse.consistency import DEVIATIONS, SIDE, averaged, standardized
 from ..inverse.denoising import body
 from ..inverse.devices import describe
