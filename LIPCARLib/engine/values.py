@@ -70,8 +70,7 @@ def unpack(kind: Any, value: Any, arrays: Mapping[str, np.ndarray[Any, Any]], na
     if kind is Any:
         return value
     if kind is str and isinstance(value, dict) and set(value) == {"doubt", "severe"}:
-        words, severe = (unpack(*one, arrays, name) for one in ((str, value["doubt"]), (bool, value["severe"])))
-        return Doubt(words, severe)
+        return Doubt(unpack(str, value["doubt"], arrays, name), unpack(bool, value["severe"], arrays, name))
     if origin in (Union, types.UnionType):
         return _unpack_union(inner, value, arrays, name)
     if (origin or kind) is np.ndarray:
