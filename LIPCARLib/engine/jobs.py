@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import LIPCARError
 from ..imaging import Examination
 from ..inverse import Progress, Result, list_models, mapped
+from ..trust import Evidence, Verdict
 from .messages import Message
 from .values import Arrays, pack, unpack
 
@@ -30,6 +31,8 @@ class Asked:
     Attributes:
         model: the name of a shipped model, or on this computer the folder of any.
         metrics: whether to measure the result against the examination's high-dose image.
+        evidence: whether to say what speaks for and against each voxel of it.
+        verdict: whether to judge it.
     """
 
     model: str
@@ -40,14 +43,18 @@ class Asked:
     data_consistency: bool
     dose_fraction: float | None
     metrics: bool = False
+    evidence: bool = False
+    verdict: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A result, and its metrics as of `study.examination_metrics` where they were asked for."""
+    """A result and what was asked for with it: metrics as of `study.examination_metrics`, the rest as of `trust`."""
 
     result: Result
     metrics: dict[str, dict[str, list[float | None]]] | None = None
+    evidence: Evidence | None = None
+    verdict: Verdict | None = None
 
 
 class Engine(Protocol):
@@ -75,12 +82,13 @@ def devices() -> Generator[Progress, None, Devices]:
 
 
 def enhance(examination: Examination, asked: Asked) -> Generator[Progress, None, Answer]:
-    """`inverse.reconstruct`, and the metrics of its result."""
+    """`inverse.reconstruct`, and what is asked for with its result."""
     from ..inverse import load_model, reconstruct
 
+    model = load_model(asked.model)
     result = yield from reconstruct(
         examination,
-        load_model(asked.model),
+        model,
         alpha=asked.alpha,
         solver=asked.solver,
         iterations=asked.iterations,
@@ -88,13 +96,23 @@ def enhance(examination: Examination, asked: Asked) -> Generator[Progress, None,
         data_consistency=asked.data_consistency,
         dose_fraction=asked.dose_fraction,
     )
-    if not asked.metrics or examination.highdose is None:
-        return Answer(result)
-    from ..study import examination_metrics
+    found = metrics = verdict = None
+    if asked.evidence:
+        from ..trust import evidence
 
-    count = len(result.highdose)
-    finished = Progress(count, count, 1.0, 0.0, result.provenance["device"])
-    return Answer(result, (yield from mapped(examination_metrics(examination, result), lambda nothing: finished)))
+        told = asked.dose_fraction
+        found = yield from evidence(examination, model, result, dose_fraction=told, device=asked.device)
+    if asked.verdict:
+        from ..trust import judge
+
+        verdict = judge(examination, result, found)
+    if asked.metrics and examination.highdose is not None:
+        from ..study import examination_metrics
+
+        count = len(result.highdose)
+        finished = Progress(count, count, 1.0, 0.0, result.provenance["device"])
+        metrics = yield from mapped(examination_metrics(examination, result), lambda nothing: finished)
+    return Answer(result, metrics, found, verdict)
 
 
 JOBS: dict[str, Callable[..., Generator[Progress, None, Any]]] = {"devices": devices, "enhance": enhance}
@@ -113,7 +131,7 @@ class Asking:
 
     def enhance(self, examination: Examination, asked: Asked) -> Generator[Progress | None, None, Answer]:
         reference = examination.highdose if asked.metrics else None
-        sent = replace(examination, highdose=reference, notices=())  # notices may name the patient
+        sent = replace(examination, highdose=reference)
         answer: Answer = yield from _ask(self.run, "enhance", examination=sent, asked=asked)
         return answer
 

@@ -11,6 +11,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ..doubt import Doubt
+
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -18,7 +20,8 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     """A value as JSON can hold it; its arrays go into `arrays`, under names that begin with `name`.
 
     Args:
-        value: a dataclass, an enum, an array, a list, a tuple, a mapping of texts, a text, a number, a flag or None.
+        value: a dataclass, an enum, an array, a list, a tuple, a mapping of texts, a text or doubt, a number, a flag
+            or None.
 
     Raises:
         TypeError: anything else.
@@ -34,6 +37,8 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
         return value.name
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Doubt):
+        return {"doubt": str(value), "severe": value.severe}
     if value is None or isinstance(value, str | int | float):
         return value
     if is_dataclass(value):
@@ -64,6 +69,8 @@ def unpack(kind: Any, value: Any, arrays: Mapping[str, np.ndarray[Any, Any]], na
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
+    if kind is str and isinstance(value, dict) and set(value) == {"doubt", "severe"}:
+        return Doubt(unpack(str, value["doubt"], arrays, name), unpack(bool, value["severe"], arrays, name))
     if origin in (Union, types.UnionType):
         return _unpack_union(inner, value, arrays, name)
     if (origin or kind) is np.ndarray:

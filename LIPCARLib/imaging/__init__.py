@@ -12,8 +12,9 @@ from .headers import (
     sidecar,
     told_acquisition,
 )
-from .intensity import SCALE_RULE
+from .intensity import SCALE_RULE, noise_deviation
 from .reading import read_image
+from .regions import RegionStatistics, region_statistics
 from .registration import move
 from .writing import check_output, write_files, write_image
 from .writing_dicom import series_files
@@ -23,14 +24,17 @@ __all__ = [
     "SCALE_RULE",
     "Examination",
     "Grid",
+    "RegionStatistics",
     "SeriesSource",
     "acquisition_of_keys",
     "check_output",
     "common_acquisition",
     "move",
+    "noise_deviation",
     "note_identities",
     "read_acquisition",
     "read_image",
+    "region_statistics",
     "resample",
     "series_file",
     "series_files",

@@ -109,7 +109,8 @@ class AcquisitionBox:
         except LIPCARError as error:
             self._label.text = str(error)
             return
-        self._label.text = acquisition_line(self._read, told, known, self.node.doseFraction or None)
+        is_used, dose = self.node.predoseVolume is not None, self.node.doseFraction or None
+        self._label.text = acquisition_line(self._read, told, known, dose, is_used)
         for name, box in self._boxes.items():
             _key, attribute, factor, unit = NUMBERS[name]
             read, taken = getattr(self._read, attribute, None), getattr(full, attribute)

@@ -21,13 +21,14 @@ FORBIDDEN = frozenset('<>:"/\\|?*')
 """Characters that some file system does not allow in a name."""
 
 
-def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[str], str]) -> Path:
+def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[str], str], notices: list[str]) -> Path:
     """Write a result into a new folder, one file a slice.
 
     Args:
         output: a result of LIPCAR.
         parent: the folder in which to make the new one, named after the result.
         dicom_file: the file of an instance by its UID, "" where there is none.
+        notices: where sentences for the user are appended, about the source's header and the stored numbers.
 
     Returns:
         The new folder.
@@ -43,9 +44,9 @@ def export_series(output: VolumeNode, parent: str | Path, dicom_file: Callable[[
     header = None if source is None else _files_of(source, dicom_file) or dicom_header(source)
     image = image_of(output, output.GetName())
     first = int(provenance["slices"].split("-")[0])
-    taken_over = series_source(header, [])
+    taken_over = series_source(header, notices)
     axis = int(provenance["slice_axis"])
-    write_files(series_files(folder, image, axis, provenance, taken_over, first), fresh=folder)
+    write_files(series_files(folder, image, axis, provenance, taken_over, first, notices), fresh=folder)
     return folder
 
 

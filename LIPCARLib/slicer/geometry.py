@@ -66,7 +66,12 @@ def slice_center(node: VolumeNode, slice_axis: int, number: float) -> list[float
     index = [(size - 1) / 2 for size in node.GetImageData().GetDimensions()]
     index[slice_axis] = number
     own = (ijk_to_ras(node) @ [*index, 1])[:3]
-    return list(_between(node.GetParentTransformNode(), None).TransformPoint(*own))
+    return in_world(node, own)
+
+
+def in_world(node: VolumeNode, point: Sequence[float]) -> list[float]:
+    """A point of the volume's own geometry (RAS, mm) in the world: after its parent transforms."""
+    return list(_between(node.GetParentTransformNode(), None).TransformPoint(*point))
 
 
 def slice_normal(node: VolumeNode, slice_axis: int) -> list[float]:

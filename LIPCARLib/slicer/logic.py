@@ -24,7 +24,7 @@ from .background import waited
 from .dependencies import HOW_TO_GET
 from .inputs import CheckedInputs
 from .parameters import ALPHA_AUTO, LIPCARParameterNode
-from .request import Request, unsuitable, unsuitable_together
+from .request import Request, not_forced, unsuitable, unsuitable_together
 from .services import Services, VolumeNode, Worker
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         extras: Sequence[str] = (),
         t1Map: VolumeNode | None = None,
         isPreview: bool = False,
+        evidence: bool = False,
+        force: bool = False,
         progressCallback: Callable[[Progress], object] | None = None,
         doneCallback: Callable[[VolumeNode | None], object] | None = None,
         errorCallback: Callable[[Exception], object] | None = None,
@@ -161,6 +163,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param slices: first slice to compute, from 0, and the one after the last; None for the end.
         :param extras: of "prior", "difference", "enhancement", "data_consistency": volumes to make beside the output.
         :param isPreview: whether to compute the slice on screen alone, into a hidden volume without tables and charts.
+        :param evidence: whether to make what speaks for and against the result: maps, findings, a verdict.
+        :param force: whether to make a result whose verdict is "do not use"; without it, that raises LIPCARError.
         :param progressCallback: is given LIPCARLib's Progress.
         :param doneCallback: is given the output node, or None after a cancel.
         :param errorCallback: is given what was raised later.
@@ -183,6 +187,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             slices,
             extras,
             isPreview,
+            evidence,
+            force,
         )
         self.run(request, progressCallback, doneCallback, errorCallback)
 
@@ -221,11 +227,15 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         devices = None if known is None else [name for name, _words in known]
         return unsuitable(request, self._services.shipped_models(), devices)
 
-    def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path) -> Path:
-        """Write a result as a DICOM MR series into a new folder there, which is returned."""
+    def exportDicom(self, outputVolume: VolumeNode, parentFolder: str | Path, notices: list[str] | None = None) -> Path:
+        """Write a result as a DICOM MR series into a new folder there, which is returned.
+
+        :param notices: where sentences for the user are appended: what was mended in the header, and the like.
+        """
         from .dicom import export_series
 
-        return export_series(outputVolume, parentFolder, self._services.dicom_file)
+        found = [] if notices is None else notices
+        return export_series(outputVolume, parentFolder, self._services.dicom_file, found)
 
     def isRunning(self) -> bool:
         return self._run is not None
@@ -303,8 +313,10 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(problem)
         from ..engine import Asked
         from ..inverse import default_model
+        from ..trust import STOP
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
+        from .trust import add_evidence
 
         name = request.model or default_model(examination.predose is not None, examination.predose_doubtful)
         asked = Asked(
@@ -316,6 +328,8 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             data_consistency="data_consistency" in request.extras,
             dose_fraction=request.dose_fraction,
             metrics=examination.highdose is not None and not request.is_preview,
+            evidence=request.evidence,
+            verdict=not request.is_preview,
         )
         answer = yield from engine.enhance(examination, asked)
         result = answer.result
@@ -326,12 +340,17 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         volumes: dict[str, Any] = {**request.volumes, "output": request.output, "prepared": prepared}
         if request.is_preview:
             return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
+        verdict = answer.verdict
+        if verdict and verdict.level == STOP and not request.force:
+            raise LIPCARError(not_forced(verdict.reasons))
         output = add_volumes(examination, result, extras=request.extras, **volumes)
         forget_tables(output)
         if any(len(values) > 1 for values in result.objective):  # else nothing was solved, and a line needs two points
             add_convergence(result.objective, output)
         if answer.metrics:
             add_metrics(answer.metrics, examination.first_slice, output)
+        if verdict:
+            add_evidence(examination, answer.evidence, verdict, output)
         return output
 
     def _onSceneClose(self, caller: object, event: str) -> None:

@@ -31,8 +31,13 @@ EXTRAS = {
     "data_consistency": "data consistency",
 }
 """Volumes that a result may bring along, and how their names end: the prior, x - x_L, x - x_P, and F(x) - x_L."""
+EVIDENCE = ("consistency", "equation", "uncertainty", "findings", "finding_table")
+"""What else a result may refer to: maps, a segmentation and a table of what speaks for and against it."""
+LEVELS = ("green", "look here", "do not use")
+"""Of a verdict: those of LIPCARLib.trust, written out because that one imports torch."""
 _TWO_SIDED = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
-MAPS = {"difference": _TWO_SIDED, "enhancement": "vtkMRMLColorTableNodeFileInferno.txt", "data_consistency": _TWO_SIDED}
+_ONE_SIDED = "vtkMRMLColorTableNodeFileInferno.txt"
+MAPS = {"difference": _TWO_SIDED, "enhancement": _ONE_SIDED, "data_consistency": _TWO_SIDED}
 """Of the extras that are maps: their color tables in Slicer. One-sided are those that start at zero."""
 WINDOW_PERCENTILE = 99.9
 """Of the result: what the shared window is widened to, so that enhancing tissue is not shown clipped."""
@@ -180,10 +185,29 @@ def add_volumes(
         place_below(node, output)
         output.SetNodeReferenceID(role, node.GetID())
         if extra in MAPS:
-            _show_as_map(node, extra, prepared.reach[extra])
+            _show_as_map(node, MAPS[extra] == _TWO_SIDED, prepared.reach[extra])
         else:
             _show_as(node, lowdose, prepared.bright)
     return output
+
+
+def add_map(image: sitk.Image, output: VolumeNode, role: str, words: str, two_sided: bool, reach: float) -> VolumeNode:
+    """A map of a result below it, which refers to it ("LIPCAR.<role>"); one that is there already is updated.
+
+    Args:
+        image: on the grid of the result.
+        words: how its name ends.
+        two_sided: whether zero is its middle, or its least value.
+        reach: its greatest value that is told from others by color.
+    """
+    voxels = _as_node(image)
+    node = related(output, role) or _new_volume(output.GetScene(), f"{output.GetName()} {words}")
+    provenance = {**provenance_of(output), "content": words}
+    _fill(node, voxels, output, (0, 0, 0), provenance)
+    place_below(node, output)
+    output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", node.GetID())
+    _show_as_map(node, two_sided, reach)
+    return node
 
 
 def hidden(node: VolumeNode) -> VolumeNode:
@@ -196,8 +220,10 @@ def hidden(node: VolumeNode) -> VolumeNode:
 def remove_result(output: VolumeNode) -> list[Any]:
     """Take a result and all that belongs to it out of the scene; returns the nodes, the result first."""
     scene = output.GetScene()
-    roles = (*EXTRAS, "convergence", "objective", "metrics")
+    roles = (*EXTRAS, "convergence", "objective", "metrics", *EVIDENCE)
     nodes = [output, *(node for role in roles if (node := related(output, role)) is not None)]
+    regions = f"{ATTRIBUTE_PREFIX}regions"
+    nodes += [output.GetNthNodeReference(regions, n) for n in range(output.GetNumberOfNodeReferences(regions))]
     chart = related(output, "convergence")
     if chart is not None:
         nodes += [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
@@ -220,7 +246,7 @@ def bring_back(scene: Any, nodes: Sequence[Any]) -> None:
     if lowdose is not None:
         place_beside(nodes[0], lowdose)
     for node in nodes[1:]:
-        if node.IsA("vtkMRMLScalarVolumeNode"):
+        if node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLSegmentationNode"):
             place_below(node, nodes[0])
 
 
@@ -338,15 +364,16 @@ def window_of(volume: VolumeNode) -> tuple[float, float]:
     return float(display.GetWindowLevelMin()), float(display.GetWindowLevelMax())
 
 
-def _show_as_map(node: VolumeNode, extra: str, reach: float) -> None:
+def _show_as_map(node: VolumeNode, two_sided: bool, reach: float) -> None:
     """From zero, or around zero, which then has the middle color, where the map has two signs."""
     node.CreateDefaultDisplayNodes()
     display = node.GetScalarVolumeDisplayNode()
     display.AutoWindowLevelOff()
     reach = reach or 1.0
-    display.SetWindowLevelMinMax(-reach if MAPS[extra] == _TWO_SIDED else 0.0, reach)
-    if node.GetScene().GetNodeByID(MAPS[extra]):
-        display.SetAndObserveColorNodeID(MAPS[extra])
+    display.SetWindowLevelMinMax(-reach if two_sided else 0.0, reach)
+    colors = _TWO_SIDED if two_sided else _ONE_SIDED
+    if node.GetScene().GetNodeByID(colors):
+        display.SetAndObserveColorNodeID(colors)
 
 
 def place_beside(output: Any, lowdose: VolumeNode) -> None:

@@ -44,6 +44,8 @@ class LIPCARParameterNode:
     enhancement: bool
     dataConsistency: bool
     difference: bool
+    evidence: Annotated[bool, Default(True)]
+    force: bool
     solver: Annotated[str, Choice(SOLVERS), Default("proximal")]
     iterations: Annotated[int, WithinRange(0, 1000), Default(0)]
     device: Annotated[str, Default("auto")]

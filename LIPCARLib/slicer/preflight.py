@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .request import Request, transformed_apart, unsuitable_together
 from .services import Services
-from .wording import geometry_line, is_correction
+from .wording import geometry_line
 
 if TYPE_CHECKING:
     from ..imaging import Examination
@@ -116,7 +117,10 @@ class Preflight:
 
     def _show_fit(self, examination: Examination) -> None:
         others = [node for node in (self.request.predose, self.request.highdose) if node] if self.request else []
-        if not all(is_correction(notice) for notice in self._notices):
+        doubts = [notice for notice in self._notices if isinstance(notice, Doubt)]
+        if any(doubt.severe for doubt in doubts):
+            state, words = "stop", _("These images should not be used together; see Details.")
+        elif doubts:
             state, words = "look", _("Look at Details before you go on.")
         elif self._notices:
             state, words = "corrected", _("Brought together for the computation; see Details.")

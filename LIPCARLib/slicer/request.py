@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .parameters import ALPHA_AUTO, SOLVERS
 from .services import VolumeNode
@@ -46,6 +47,8 @@ class Request:
     slices: tuple[int, int | None] = (0, None)
     extras: Sequence[str] = field(default=())
     is_preview: bool = False
+    evidence: bool = False
+    force: bool = False
 
     @property
     def volumes(self) -> dict[str, VolumeNode | None]:
@@ -99,7 +102,16 @@ def unsuitable_together(request: Request, examination: Examination) -> list[str]
         text = _("The pre-dose volume does not fit and was left out, and {what} needs it: {why}")
         why = " ".join(examination.notices)
         found += [text.format(what=what, why=why) for what, is_asked in needed.items() if is_asked]
+    severe = [notice for notice in examination.notices if isinstance(notice, Doubt) and notice.severe]
+    if severe and not found and not request.force:
+        found.append(not_forced(severe))
     return found
+
+
+def not_forced(reasons: Sequence[str]) -> str:
+    """Why a result is not made, and how it is all the same."""
+    text = _("Do not use: {reasons} To make the result all the same, tick it under Expert (in a script: force=True).")
+    return text.format(reasons=" ".join(reasons))
 
 
 def transformed_apart(node: VolumeNode, reference: VolumeNode) -> bool:
@@ -122,7 +134,7 @@ def _unsuitable_volumes(request: Request) -> Iterator[str]:
     for role, node in given.items():
         for other in list(given)[: list(given).index(role)]:
             if given[other] is node:
-                text = _("The {role} volume is the {other} volume. Choose two different ones: they are the same.")
+                text = _("The same volume is chosen as {role} and as {other} volume. Choose two different ones.")
                 yield text.format(role=words[role], other=words[other])
         if reason := _no_image(node):
             text = _("The {role} volume '{name}' {reason}. Choose the acquired MR image.")

@@ -14,6 +14,7 @@ import slicer
 from .comparison import Comparison
 from .parameters import LIPCARParameterNode
 from .services import Services
+from .trust import TrustTab
 from .wording import result_line
 
 FLICKER_MILLISECONDS = 600
@@ -31,12 +32,14 @@ class ResultBox:
         self._views = services.views
         self.node: LIPCARParameterNode | None = None
         self._comparison = Comparison(services.views, self.update)
+        self._trust = TrustTab(ui, services.views, self.stop)
         self._results: list[Any] = []
         self._rows: list[str] = []
         self._undo: Callable[[], None] | None = None
         self._flicker = services.timer()
         self._flicker.setInterval(FLICKER_MILLISECONDS)
         self.connections = [
+            *self._trust.connections,
             (self._flicker, "timeout()", self._swap),
             (ui.resultsList, "currentRowChanged(int)", self.choose),
             (ui.resultsList, "itemClicked(QListWidgetItem*)", self.show),
@@ -75,6 +78,7 @@ class ResultBox:
         self._ui.metricsButton.enabled = chosen is not None and related(chosen, "metrics") is not None
         self._ui.undoButton.enabled = self._undo is not None
         self._ui.compareButton.checked = self._comparison.active
+        self._trust.update(chosen)
 
     def _list(self) -> None:
         box = self._ui.resultsList
@@ -175,8 +179,7 @@ class ResultBox:
         from .mrml import related
 
         if self.chosen is not None and related(self.chosen, "lowdose") is not None:
-            self._comparison.end()
-            self._views.show(related(self.chosen, "lowdose"), self.chosen, opacity)
+            self._comparison.show_faded(related(self.chosen, "lowdose"), self.chosen, opacity)
 
     def _start_or_stop_flicker(self) -> None:
         if self._ui.flickerButton.checked:
@@ -197,6 +200,7 @@ class ResultBox:
     def stop(self) -> None:
         """End what is under way in the views; windows are what they were before."""
         self._stop_flicker()
+        self._trust.stop()
         self._comparison.end()
         self._ui.fadeSlider.blockSignals(True)
         self._ui.fadeSlider.value = 100

@@ -83,6 +83,9 @@ class Views(Protocol):
     def show(self, background: VolumeNode, foreground: VolumeNode | None = None, opacity: float = 1.0) -> None:
         """In all slice views, the foreground over the background, brought into view."""
 
+    def jump_to(self, point: Sequence[float]) -> None:
+        """All slice views through a point in the world (RAS, mm)."""
+
     def show_side_by_side(
         self,
         images: Sequence[tuple[str, VolumeNode]],

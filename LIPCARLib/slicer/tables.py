@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 import vtk
 
-from .mrml import ATTRIBUTE_PREFIX, related
+from .mrml import ATTRIBUTE_PREFIX, EVIDENCE, place_below, related
 from .services import VolumeNode
+
+if TYPE_CHECKING:
+    from ..imaging import RegionStatistics
+    from ..trust import Finding
+
+SEGMENTATION = f"{ATTRIBUTE_PREFIX}segmentation"
+"""The node reference of a table of regions to their segmentation."""
+
+SHOWN, PLACE = (0, 1, 3, 4), (5, 6, 7)
+"""Columns of the table of findings: what the panel shows of it, and where each of them lies."""
 
 
 def add_metrics(
@@ -42,11 +52,10 @@ def add_metrics(
 
 
 def forget_tables(output: VolumeNode) -> None:
-    """Take the tables and the chart of an earlier result out of the scene: they do not belong to what comes now."""
-    for role in ("convergence", "objective", "metrics"):
-        node = related(output, role)
-        if node is not None:
-            output.RemoveNodeReferenceIDs(f"{ATTRIBUTE_PREFIX}{role}")
+    """Take the tables, the chart and the evidence of an earlier result out of the scene: they are not of what comes."""
+    for role in ("convergence", "objective", "metrics", "regions", *EVIDENCE):
+        while (node := related(output, role)) is not None:
+            output.RemoveNthNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", 0)
             output.GetScene().RemoveNode(node)
 
 
@@ -90,6 +99,63 @@ def add_convergence(objective: Sequence[Sequence[float]], output: VolumeNode) ->
     return chart
 
 
+def add_regions(rows: Sequence[RegionStatistics], output: VolumeNode, segmentation: Any) -> Any:
+    """A table node of what a result and its inputs show in the segments of a segmentation; one for each segmentation.
+
+    It is referred to by the output node ("LIPCAR.regions", as many as there are), lies below it in the study, and is
+    saved with the scene. What was measured in the same segmentation before is replaced.
+
+    Args:
+        rows: of `region_statistics`.
+    """
+    role, scene = f"{ATTRIBUTE_PREFIX}regions", output.GetScene()
+    known = [output.GetNthNodeReference(role, n) for n in range(output.GetNumberOfNodeReferences(role))]
+    node = next((one for one in known if one and one.GetNodeReference(SEGMENTATION) is segmentation), None)
+    if node is None:
+        name = f"{output.GetName()} in {segmentation.GetName()}"
+        node = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(name))
+        node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
+        output.AddNodeReferenceID(role, node.GetID())
+        place_below(node, output)
+    numbers: dict[str, list[int] | list[float] | list[float | None]] = {
+        "Voxels": [row.voxels for row in rows],
+        "Volume (mm3)": [row.volume for row in rows],
+        "Mean": [row.mean for row in rows],
+        "SD": [row.deviation for row in rows],
+        "Enhancement": [row.enhancement for row in rows],
+        "Contrast-to-noise": [row.contrast_to_noise for row in rows],
+        "Ratio to background": [row.ratio for row in rows],
+    }
+    columns = [_text_column("Segment", [row.region for row in rows])]
+    columns += [_text_column("Image", [row.image for row in rows])]
+    for title, values in numbers.items():  # as text: of numbers, those that do not exist would be shown as "nan"
+        columns.append(_text_column(title, ["" if value is None else f"{value:.6g}" for value in values]))
+    _fill(node, columns)
+    return node
+
+
+def add_findings(findings: Sequence[Finding], first_slice: int, output: VolumeNode) -> Any:
+    """A table node of the evidence's findings, referred to by the output node; SHOWN and PLACE name its columns.
+
+    Args:
+        findings: of `Evidence`.
+        first_slice: number of the first slice that was computed, counted from 0.
+        output: of `add_volumes`. Places are in the coordinates of its own geometry (RAS, mm).
+    """
+    from .trust import kind_in_words
+
+    places = [(-one.center_lps[0], -one.center_lps[1], *one.center_lps[2:]) for one in findings]
+    columns: list[vtk.vtkAbstractArray] = [
+        _text_column("Finding", [kind_in_words(one.kind) for one in findings]),
+        _text_column("Volume (mm3)", [f"{one.volume_mm3:.3g}" for one in findings]),
+        _text_column("Voxels", [str(one.voxels) for one in findings]),
+        _text_column("Slice", [str(first_slice + one.slice + 1) for one in findings]),
+        _text_column("Mean difference", [f"{one.mean_difference:+.3g}" for one in findings]),
+    ]
+    columns += [_number_column(axis, [place[n] for place in places]) for n, axis in enumerate("RAS")]
+    return _referred_table(output, "finding_table", "table of findings", columns)
+
+
 def mean_of(values: Sequence[float | None]) -> float | None:
     """Mean of the values that exist; None where none does."""
     found = [value for value in values if value is not None]
@@ -104,13 +170,17 @@ def _referred_table(output: VolumeNode, role: str, words: str, columns: Sequence
         name = scene.GenerateUniqueName(f"{output.GetName()} {words}")
         node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
         output.SetNodeReferenceID(f"{ATTRIBUTE_PREFIX}{role}", node.GetID())
+    _fill(node, columns)
+    node.SetHideFromEditors(True)  # it comes and goes with its result, and is shown from there
+    return node
+
+
+def _fill(node: Any, columns: Sequence[vtk.vtkAbstractArray]) -> None:
     table = vtk.vtkTable()
     for column in columns:
         table.AddColumn(column)
     node.SetAndObserveTable(table)
     node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetHideFromEditors(True)  # it comes and goes with its result, and is shown from there
-    return node
 
 
 def _text_column(title: str, values: Iterable[str]) -> vtk.vtkStringArray:

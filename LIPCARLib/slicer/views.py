@@ -122,6 +122,10 @@ class SlicerViews:
             if old is None or old.GetImageData() is None or grid_differences(old, background):
                 widget.fitSliceToBackground()
 
+    def jump_to(self, point: Sequence[float]) -> None:
+        """All slice views through a point in the world (RAS, mm), which comes to their middle."""
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *point, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
     def show_mip(self, volume: VolumeNode) -> None:
         """In every slice view, of all slices that are parallel to it the brightest value; until something is shown."""
         manager = slicer.app.layoutManager()

@@ -26,6 +26,7 @@ from .inputs import proposed_inputs
 from .logic import LIPCARLogic
 from .parameters import ALPHA_AUTO, AS_READ, AUTOMATIC, SEQUENCES, SOLVERS, LIPCARParameterNode
 from .preflight import Preflight, apart
+from .regions import RegionBox
 from .request import Request
 from .results import ResultBox
 from .services import Services
@@ -60,12 +61,14 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._alpha = AlphaChoice(self.ui)
         self._acquisition = AcquisitionBox(self.ui, self.logic)
         self._results = ResultBox(self.ui, self._services)
+        self._regions = RegionBox(self.ui, self._services, self.logic)
         self._preflight = Preflight(self.ui, self.logic, self._services, self.onChecked)
         self.ui.aboutLabel.text = about_text(self._services.shipped_models())
         self._observeScene()
         self._connections = [
             *self._preflight.connections,
             *self._results.connections,
+            *self._regions.connections,
             *self._acquisition.connections,
             (self.ui.applyButton, "clicked()", self.onApplyButton),
             (self.ui.previewButton, "clicked()", self.onPreviewButton),
@@ -82,6 +85,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         self._preflight.stop()
+        self._regions.stop()
         self._results.stop()
         self.logic.cleanup()
         self.setParameterNode(None)
@@ -94,6 +98,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         self._results.stop()
+        self._regions.stop()
         self.setParameterNode(None)
         self.logic.forgetInputs()
 
@@ -116,6 +121,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStart(self, caller: object, event: str) -> None:
         self._results.stop()
         self._results.forget()
+        self._regions.stop()
         self.setParameterNode(None)
 
     def onSceneEnd(self, caller: object, event: str) -> None:
@@ -125,6 +131,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: object, event: str, node: object) -> None:
         """A selector whose volume goes takes another one, whichever it is; here it shall take none."""
+        self._regions.stop(node)
         for name in ("lowdoseVolume", "predoseVolume", "highdoseVolume", "t1Map", "outputVolume", "previewVolume"):
             if self._parameterNode and getattr(self._parameterNode, name) is node:
                 setattr(self._parameterNode, name, None)
@@ -143,7 +150,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
-        for part in (self._models, self._devices, self._alpha, self._acquisition, self._results):
+        for part in (self._models, self._devices, self._alpha, self._acquisition, self._results, self._regions):
             part.node = parameterNode
         if parameterNode:
             if parameterNode.solver not in SOLVERS:  # a scene of another version must open all the same
@@ -200,6 +207,8 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             acquisition=self._acquisition.told(),
             slices=(max(node.firstSlice, 1) - 1, node.lastSlice or None),
             extras=[extra for extra, wanted in chosen.items() if wanted],
+            evidence=node.evidence,
+            force=node.force,
         )
 
     def onAddModelButton(self) -> None:
@@ -265,6 +274,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.problemLabel.visible = bool(problems)
         self.ui.problemLabel.text = "\n".join(problems)
         self._results.update()
+        self._regions.update()
 
     def _problems(self) -> list[str]:
         """What keeps Apply from running, as sentences."""
@@ -281,7 +291,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onPreviewButton(self) -> None:
         output = self._shown().previewVolume
-        request = replace(self.request(), output=output, slices=(0, None), extras=(), is_preview=True)
+        request = replace(self.request(), output=output, slices=(0, None), extras=(), evidence=False, is_preview=True)
         self.compute(request, self.onPreviewDone)
 
     def compute(self, request: Request, doneCallback: Callable[[Any], None]) -> None:
@@ -312,7 +322,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.messageLabel.text = _("Canceled; no volume was changed.")
         else:
             self.logic.getParameterNode().outputVolume = outputVolume  # the panel may have been left meanwhile
-            self.ui.messageLabel.text = done_text(result)
+            self.ui.messageLabel.text = done_text(result, outputVolume.GetAttribute("LIPCAR.verdict"))
             self._forgetPreview()
             self._results.made(outputVolume)
         self.updateButtons()
@@ -332,12 +342,13 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parent = self._services.dialogs.choose_folder(_("Folder in which to make the DICOM series"))
         if not parent:
             return
+        notices: list[str] = []
         try:
-            folder = self.logic.exportDicom(self._shown().outputVolume, parent)
+            folder = self.logic.exportDicom(self._shown().outputVolume, parent, notices)
         except LIPCARError as error:
             self.onError(error)
             return
-        self.ui.messageLabel.text = _("Wrote {folder}.").format(folder=folder)
+        self.ui.messageLabel.text = " ".join((_("Wrote {folder}.").format(folder=folder), *notices))
 
     def onError(self, error: Exception) -> None:
         self.updateButtons()

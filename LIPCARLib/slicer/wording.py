@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from ..doubt import Doubt
 from ..errors import LIPCARError
 from .parameters import ALPHA_AUTO
 from .services import VolumeNode
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..inverse import Progress, Result
     from ..physics import Acquisition
 
-_CORRECTION = re.compile(r"for\s+the\s+computation|was\s+resampled\s+onto|were\s+set\s+to\s+zero")
-"""What the notices of `imaging` say where they tell of a correction."""
 STRAIGHT = 0.985
 """Cosine of ten degrees: slices that are tilted by more are called oblique."""
 
@@ -41,13 +39,12 @@ def geometry_line(examination: Examination) -> str:
     return text.format(count=count, plane=plane, width=width, height=height, x=across, y=down, z=grid.spacing[axis])
 
 
-def is_correction(notice: str) -> bool:
-    """Whether a notice about the inputs tells of what was mended, and asks for nothing."""
-    return bool(_CORRECTION.search(notice))
-
-
 def acquisition_line(
-    read: Acquisition | None, told: Mapping[str, Any] | None, known: Acquisition | None, dose_fraction: float | None
+    read: Acquisition | None,
+    told: Mapping[str, Any] | None,
+    known: Acquisition | None,
+    dose_fraction: float | None,
+    is_used: bool = True,
 ) -> str:
     """How the images were acquired, and where that is from.
 
@@ -56,6 +53,7 @@ def acquisition_line(
         told: what the user told or corrected.
         known: both together.
         dose_fraction: as told.
+        is_used: whether there is a pre-dose volume; without one, nothing rests on what is assumed.
     """
     from ..physics import Acquisition
 
@@ -67,7 +65,7 @@ def acquisition_line(
         parts, assumed = [text.format(words=known.words())], list(known.assumptions())
     if dose_fraction is None:
         assumed.append(_("a low dose of about a fifth"))
-    if assumed:
+    if assumed and is_used:
         text = _("Not known, so assumed: {assumed}. Tell it below, the result rests on it.")
         parts.append(text.format(assumed=", ".join(assumed)))
     return " ".join(parts)
@@ -98,15 +96,33 @@ def progress_text(progress: Progress) -> str:
     return text.format(done=progress.slices_done, total=progress.slices_total, left=left, device=progress.device)
 
 
-def done_text(result: Result) -> str:
-    """What was assumed of acquisition and dose is left out: the panel says it beside the images, before the click."""
+def done_text(result: Result, level: str) -> str:
+    """How long it took, and the level of its verdict.
+
+    What was assumed of acquisition and dose is left out: the panel says it beside the images, before the click.
+    """
     text = _("Done in {time} on {device}.")
     text = text.format(time=duration(result.seconds), device=result.provenance["device"])
-    return " ".join((text, *_unsaid(result)))
+    verdict = level_in_words(level)
+    return " ".join((text, *_unsaid(result), verdict, *([_("See the tab Trust.")] if level != "green" else [])))
+
+
+def level_in_words(level: str) -> str:
+    """A verdict's level as a sentence."""
+    from .mrml import LEVELS
+
+    green, look, stop = LEVELS
+    words = {
+        green: _("Nothing was found that speaks against the result."),
+        look: _("Look before you rely on the result."),
+        stop: _("Do not use this result."),
+    }
+    return words.get(level, level)
 
 
 def _unsaid(result: Result) -> tuple[str, ...]:
-    return tuple(notice for notice in result.notices if "assumed" not in notice)
+    """What is said nowhere else in the panel: neither an assumption nor a reason of the verdict."""
+    return tuple(notice for notice in result.notices if "assumed" not in notice and not isinstance(notice, Doubt))
 
 
 def preview_text(result: Result) -> str:

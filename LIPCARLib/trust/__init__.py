@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from .files import evidence_files
     from .findings import Finding
-    from .per_voxel import SURE, Evidence, evidence
+    from .per_voxel import evidence
+    from .record import SURE, Evidence
     from .verdict import GREEN, LOOK, STOP, Verdict, judge
 
 _HOME = {
@@ -50,10 +51,10 @@ _HOME = {
     ),
     "files": ("evidence_files",),
     "findings": ("Finding",),
-    "per_voxel": (
+    "per_voxel": ("evidence",),
+    "record": (
         "SURE",
         "Evidence",
-        "evidence",
     ),
     "verdict": (
         "GREEN",

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from ..imaging import Examination
 from ..imaging.writing_maps import map_files
 from .findings import KINDS
-from .per_voxel import Evidence
+from .record import Evidence
 
 COLORS = {1: "0.9 0.2 0.2", 2: "0.2 0.5 0.9"}
 """Red, green, blue of a label in 3D Slicer."""

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.ndimage import gaussian_filter
 
 from ..doubt import Doubt
 from ..imaging import Examination
 from ..imaging.intensity import local_mean
 from ..inverse import Result
-from ..inverse.denoising import body
 
 if TYPE_CHECKING:
-    from .per_voxel import Evidence
+    from .record import Evidence
 
 GREEN, LOOK, STOP = "green", "look here", "do not use"
 
@@ -114,6 +112,10 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
 def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray) -> Iterator[Doubt]:
     """What the two images, (S, H, W) in model scale, say beside each other."""
     sigma, floor = examination.noise / examination.scale, examination.noise_floor / examination.scale
+    import torch
+
+    from ..inverse.denoising import body
+
     tissue: Mask = body(torch.from_numpy(lowdose)[:, None], floor)[:, 0].numpy()
     if examination.predose_known is not None:
         tissue &= examination.predose_known

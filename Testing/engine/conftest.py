@@ -43,6 +43,8 @@ def asked(model_folder: Path) -> Asked:
         data_consistency=True,
         dose_fraction=0.2,
         metrics=True,
+        evidence=True,
+        verdict=True,
     )
 
 

@@ -35,7 +35,7 @@ def test_the_result_is_the_same_bit_for_bit(
     seen: list[Progress] = []
     expected = complete(enhance(examination, asked), seen.append)
     assert bits(untimed(found)) == bits(untimed(expected))
-    assert type(found.result.notices) is tuple and found.metrics
+    assert type(found.result.notices) is tuple and found.metrics and found.evidence and found.verdict
     steps = [one for one in told if one is not None]
     assert [one.fraction for one in steps] == [one.fraction for one in seen] and steps[0].device == seen[0].device
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from LIPCARLib.doubt import Doubt
 from LIPCARLib.engine.values import pack, unpack
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
@@ -63,6 +64,11 @@ def test_what_does_not_fit_is_named(value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         unpack(Case, value, {}, "x")
     assert unpack(Case, {"number": 1, "table": {"a": [1, None]}}, {}, "x") == Case(1.0, table={"a": [1.0, None]})
+
+
+def test_a_doubt_stays_one() -> None:
+    found = unpack(tuple[str, ...], pack((Doubt("Look.", severe=True), "Fine."), {}, "x"), {}, "x")
+    assert found == ("Look.", "Fine.") and found[0].severe and type(found[1]) is str
 
 
 def test_what_a_dataclass_refuses_is_refused(examination: Examination) -> None:

@@ -78,6 +78,9 @@ class Views:
     def show(self, background: Any, foreground: Any = None, opacity: float = 1.0) -> None:
         self.shown.append((background, foreground) if opacity == 1 else (background, foreground, opacity))
 
+    def jump_to(self, point: Any) -> None:
+        self.shown.append(point)
+
     def show_side_by_side(self, images: Any, volume: Any, slice_axis: int, ended: Any) -> None:
         self.shown.append(([label for label, _ in images], volume, slice_axis))
         self.ended = ended

@@ -85,6 +85,8 @@ class Widget:
         self._slots: list[tuple[str, Callable[..., None]]] = []
         self._items: list[tuple[str, Any]] = []
         self._children: list[Widget] = []
+        self._cells: dict[tuple[int, int], str] = {}
+        self._node: Any = None
         start = {"name": name, "text": "", "toolTip": "", "format": "", "visible": True, "enabled": True}
         start |= {
             "checked": kind == "QCheckBox",
@@ -93,6 +95,9 @@ class Widget:
             "currentRow": -1,
             "maximum": 0,
             "specialValueText": "",
+            "checkable": False,
+            "rowCount": 0,
+            "columnCount": 0,
         }
         self.__dict__.update(start)
 
@@ -117,6 +122,8 @@ class Widget:
         self._slots.remove((signal, slot))
 
     def click(self) -> None:
+        if self.checkable:
+            self.checked = not self.checked
         emit(self, "clicked()")
 
     def isHidden(self) -> bool:
@@ -145,6 +152,29 @@ class Widget:
         return self._items[index][1]
 
     def setItemData(self, index: int, value: Any, role: Any) -> None:
+        pass
+
+    @property
+    def currentText(self) -> str:
+        return self._items[self.currentIndex][0] if 0 <= self.currentIndex < self.count else ""
+
+    def currentNode(self) -> Any:
+        return self._node
+
+    def setCurrentNode(self, node: Any) -> None:
+        self._node = node
+        emit(self, "currentNodeChanged(vtkMRMLNode*)", node)
+
+    def setHorizontalHeaderLabels(self, labels: list[str]) -> None:
+        pass
+
+    def setItem(self, row: int, column: int, item: str) -> None:
+        self._cells[row, column] = item
+
+    def resizeColumnsToContents(self) -> None:
+        pass
+
+    def setTabText(self, index: int, text: str) -> None:
         pass
 
     def blockSignals(self, block: bool) -> None:
@@ -183,7 +213,11 @@ class UiLoader:
     """As much of a QUiLoader as slicer.util.loadUI uses: all widgets of the file, below the outermost."""
 
     def load(self, file: File) -> Widget:
-        first, *others = [Widget(e.get("class"), e.get("name")) for e in ET.parse(file.path).iter("widget")]
+        found = list(ET.parse(file.path).iter("widget"))
+        first, *others = [Widget(e.get("class"), e.get("name")) for e in found]
+        for element, widget in zip(found[1:], others, strict=True):
+            if element.find("property[@name='checkable']") is not None:
+                widget.checkable = True
         first._children = others
         return first
 
@@ -335,7 +369,16 @@ def start() -> Any:
     if hasattr(slicer, "app"):
         return slicer
     slicer.app = Application()
-    slicer.modules = types.SimpleNamespace(lipcar=types.SimpleNamespace(path=str(MODULE)))
+    segments = slicer.vtkSlicerSegmentationsModuleLogic()
+    for rule in ("BinaryLabelmapToClosedSurface", "ClosedSurfaceToBinaryLabelmap"):
+        one = getattr(slicer, f"vtk{rule}ConversionRule")()
+        slicer.vtkSegmentationConverterFactory.GetInstance().RegisterConverterRule(one)
+    volumes = slicer.vtkSlicerVolumesLogic()
+    slicer.modules = types.SimpleNamespace(
+        lipcar=types.SimpleNamespace(path=str(MODULE)),
+        segmentations=types.SimpleNamespace(logic=lambda: segments),
+        volumes=types.SimpleNamespace(logic=lambda: volumes),
+    )
     new_scene()
     cursor = {"setOverrideCursor": lambda shape: None, "restoreOverrideCursor": lambda: None}
     stand_ins: dict[str, dict[str, Any]] = {
@@ -343,6 +386,7 @@ def start() -> Any:
             "QApplication": types.SimpleNamespace(**cursor),
             "QFile": File,
             "QTimer": Timer,
+            "QTableWidgetItem": str,
             "QUiLoader": UiLoader,
             "Qt": types.SimpleNamespace(ToolTipRole=3, WaitCursor=3),
         },
@@ -371,6 +415,7 @@ def new_scene() -> Any:
     import slicer
 
     slicer.mrmlScene = slicer.vtkMRMLScene()
+    slicer.modules.volumes.logic().SetMRMLScene(slicer.mrmlScene)
     return slicer.mrmlScene
 
 

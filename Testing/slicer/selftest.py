@@ -291,6 +291,43 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         panel.ui.alphaAutoCheckBox.click()
         self.assertTrue(node.alphaAuto)
 
+    def test_sceneKeepsResultsAndWhatBelongsToThem(self):
+        lowdose, predose = self._addPair()
+        if self.logic.missingPackages():
+            return
+        output = self.logic.process(lowdose, predose, device="cpu", evidence=True, slices=(1, 3))
+        panel = self._openPanel()
+        panel._parameterNode.lowdoseVolume, panel._parameterNode.predoseVolume = lowdose, predose
+        panel.ui.segmentationSelector.setCurrentNode(self._addSegmentation(lowdose))
+        panel.ui.measureButton.click()
+        panel._regions.finish()
+        roles = "consistency", "equation", "uncertainty", "findings", "finding_table", "regions"
+        voxels = slicer.util.arrayFromVolume(output.GetNodeReference("LIPCAR.consistency")).copy()
+        measured = output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4)
+        with tempfile.TemporaryDirectory() as folder:
+            for scene in (Path(folder) / "scene.mrb", Path(folder) / "bundle"):
+                if scene.suffix:
+                    self.assertTrue(slicer.util.saveScene(str(scene)))
+                else:  # the scene and its files, as in a bundle but not packed
+                    scene.mkdir()
+                    slicer.app.applicationLogic().SaveSceneToSlicerDataBundleDirectory(str(scene), None)
+                    (scene,) = scene.rglob("*.mrml")
+                slicer.mrmlScene.Clear()
+                slicer.util.loadScene(str(scene))
+                panel = self._openPanel()
+                self.assertEqual(panel.ui.resultsList.count, 1)
+                output = panel._parameterNode.outputVolume
+                self.assertEqual([role for role in roles if not output.GetNodeReference("LIPCAR." + role)], [])
+                kept = slicer.util.arrayFromVolume(output.GetNodeReference("LIPCAR.consistency"))
+                self.assertEqual(np.sort(kept.ravel()).tolist(), np.sort(voxels.ravel()).tolist())
+                self.assertEqual(output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4), measured)
+                segments = output.GetNodeReference("LIPCAR.findings").GetSegmentation()
+                self.assertEqual(segments.GetNumberOfSegments(), 2)
+                self.assertTrue(panel.ui.consistencyButton.enabled and panel.ui.measureButton.enabled)
+                panel.ui.measureButton.click()  # the slices may be turned around by now
+                panel._regions.finish()
+                self.assertEqual(output.GetNodeReference("LIPCAR.regions").GetCellText(0, 4), measured)
+
     def test_sampleDataIsThere(self):
         try:
             import SampleData
@@ -339,6 +376,14 @@ class LIPCARTest(ScriptedLoadableModuleTest):
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
         return [matrix.GetElement(row, column) for row in range(4) for column in range(4)]
+
+    def _addSegmentation(self, volume):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        identity = node.GetSegmentation().AddEmptySegment("", "spot")
+        spot = (slicer.util.arrayFromVolume(volume) > 110).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(spot, node, identity, volume)
+        return node
 
     def _addPair(self):
         return self._addVolume("lowdose", 1.4), self._addVolume("predose", 1.0)

@@ -168,7 +168,7 @@ def test_another_computer_is_asked_where_one_is_named(
 
 def test_unsuitable_input_is_refused_at_once(module: Any, logic: Any, lowdose: Any, predose: Any) -> None:
     for arguments, message in [
-        ((lowdose, lowdose), "the same"),
+        ((lowdose, lowdose), "The same volume"),
         ((lowdose, predose, lowdose), "one of the inputs"),
         ((lowdose, predose, predose), "one of the inputs"),
         ((lowdose, None, None, 0.006, "no-such-model"), "no-such-model"),
@@ -215,6 +215,18 @@ def test_a_dicom_series_takes_its_header_from_slicers_database(
     assert (str(written.get("PatientName", "")) == "Known^Patient") == known
     with pytest.raises(LIPCARError, match="no result of LIPCAR"):
         logic.exportDicom(lowdose, tmp_path)
+
+
+def test_what_an_export_mends_is_told(slicer: Any, panel: Any, dialogs: Any, lowdose: Any, tmp_path: Path) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(lowdose.GetScene())
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), lowdose)
+    for name, value in (("PatientID", "7"), ("PatientSex", "M\\F")):
+        hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+    panel.logic.process(lowdose, device="cpu", iterations=1)
+    panel.logic.getParameterNode().lowdoseVolume = lowdose
+    dialogs.folder = str(tmp_path)
+    panel.ui.dicomButton.click()
+    assert "Wrote" in panel.ui.messageLabel.text and "PatientSex" in panel.ui.messageLabel.text
 
 
 def test_the_physics_is_told_how_the_volumes_were_acquired(

@@ -42,8 +42,8 @@ def larger(slicer: Any) -> Any:
 
 CASES: dict[str, tuple[Any, str]] = {
     "no low-dose": (lambda s, low, pre: {"lowdose": None}, "Choose the low-dose"),
-    "the same twice": (lambda s, low, pre: {"predose": low}, "pre-dose volume is the low-dose"),
-    "reference is an input": (lambda s, low, pre: {"highdose": pre}, "high-dose volume is the pre-dose"),
+    "the same twice": (lambda s, low, pre: {"predose": low}, "as pre-dose and as low-dose"),
+    "reference is an input": (lambda s, low, pre: {"highdose": pre}, "as high-dose and as pre-dose"),
     "output is an input": (lambda s, low, pre: {"output": pre}, "output volume is one of the inputs"),
     "label map": (lambda s, low, pre: {"predose": label_map(s, low)}, "'labels' is a label map"),
     "mask": (lambda s, low, pre: {"predose": mask(s, low)}, "'mask' has 2 different values"),
@@ -101,6 +101,8 @@ def test_what_only_the_images_tell_is_said_before_the_click(
     parameters.enhancement, parameters.lastSlice = False, 7
     assert "slices 1 to 3" in panel.ui.problemLabel.text and not panel.ui.applyButton.enabled
     parameters.lastSlice = 0
+    assert "Do not use" in panel.ui.problemLabel.text and not panel.ui.applyButton.enabled
+    parameters.force = True
     assert panel.ui.applyButton.enabled
 
 
@@ -121,10 +123,12 @@ def test_two_transforms_of_one_effect_are_one(slicer: Any, lowdose: Any, predose
     ],
 )
 def test_the_acquisition_is_told_in_the_panel(
-    panel: Any, lowdose: Any, told: dict[str, Any], expected: dict[str, Any] | None
+    panel: Any, lowdose: Any, predose: Any, told: dict[str, Any], expected: dict[str, Any] | None
 ) -> None:
     parameters = panel.logic.getParameterNode()
     parameters.lowdoseVolume = lowdose
+    assert panel.ui.acquisitionLabel.text == ""  # nothing rests on it
+    parameters.predoseVolume = predose
     assert panel.ui.acquisitionLabel.text.startswith("Not known, so assumed: spin echo, repetition time 450 ms")
     for name, value in told.items():
         setattr(parameters, name, value)

@@ -15,7 +15,7 @@ def rows(panel: Any) -> list[str]:
 def compute(panel: Any, **told: Any) -> Any:
     parameters = panel.logic.getParameterNode()
     parameters.device = "cpu"
-    for name, value in told.items():
+    for name, value in {"evidence": False, **told}.items():
         setattr(parameters, name, value)
     panel.ui.applyButton.click()
     panel.logic.waitForCompletion()
@@ -70,6 +70,24 @@ def test_windows_come_back_when_a_comparison_ends(panel: Any, views: Any, lowdos
     views.ended()  # the user chose another layout
     assert not panel.ui.compareButton.checked
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (3, 30)
+
+
+def test_a_window_that_is_changed_in_a_comparison_is_that_of_all_images(panel: Any, views: Any, lowdose: Any) -> None:
+    output = compute(panel, lowdoseVolume=lowdose)
+    lowdose.CreateDefaultDisplayNodes()
+    displays = [volume.GetDisplayNode() for volume in (lowdose, output)]
+    own = displays[0].GetWindowLevelMin(), displays[0].GetWindowLevelMax()
+    panel.ui.compareButton.click()
+    displays[0].SetWindowLevelMinMax(20, 55)
+    assert (displays[1].GetWindowLevelMin(), displays[1].GetWindowLevelMax()) == (20, 55)
+    emit(panel.ui.fadeSlider, "valueChanged(int)", 40)  # still looked at together
+    displays[1].SetWindowLevelMinMax(10, 45)
+    assert (displays[0].GetWindowLevelMin(), displays[0].GetWindowLevelMax()) == (10, 45)
+    emit(panel.ui.resultsList, "itemClicked(QListWidgetItem*)", None)
+    assert (displays[0].GetWindowLevelMin(), displays[0].GetWindowLevelMax()) == own
+    assert displays[1].GetWindowLevelMax() == 45  # the result keeps what was found
+    displays[1].SetWindowLevelMinMax(0, 1)
+    assert displays[0].GetWindowLevelMax() == own[1]
 
 
 def test_low_dose_and_result_are_faded_into_each_other(panel: Any, views: Any, lowdose: Any) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 import headless
 from headless import ROOT
 
-NEEDS_THE_APPLICATION = ("test_sceneRestoresThePanel", "test_sampleDataIsThere")
+NEEDS_THE_APPLICATION = (
+    "test_sceneRestoresThePanel",
+    "test_sceneKeepsResultsAndWhatBelongsToThem",
+    "test_sampleDataIsThere",
+)
 """Its scene files, and the data of another module."""
 
 
