@@ -17,6 +17,7 @@ from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete
 from ..resources import RESOURCES
 from ..storage import check_folder
 from ..study import Begin, Inputs, Outputs, begin_here, enhance_examination
+from ..trust import Evidence
 from .console import out, print_notice, print_verdict, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
 from .tables import metrics_table
@@ -73,11 +74,12 @@ def enhance(
 
 
 def _asked(
-    engine: Engine, examination: Examination, model: Model, name: str, options: dict[str, Any]
-) -> Generator[Progress | None, None, Result]:
+    engine: Engine, examination: Examination, model: Model, name: str, options: dict[str, Any], evidence: bool
+) -> Generator[Progress | None, None, tuple[Result, Evidence | None]]:
     """The same of an engine."""
-    asked = Asked(model=name, data_consistency=False, **options)
-    return (yield from engine.enhance(examination, asked)).result
+    asked = Asked(model=name, data_consistency=False, evidence=evidence, **options)
+    answer = yield from engine.enhance(examination, asked)
+    return answer.result, answer.evidence
 
 
 def demo(

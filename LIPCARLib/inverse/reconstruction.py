@@ -78,7 +78,7 @@ def reconstruct(
             alpha is "auto", the device is faster so, and the brightest slice comes out the same (`Model.agrees`).
 
     Raises:
-        LIPCARError: an argument out of range; a dose fraction without a pre-dose image that the model uses; "auto"
+        LIPCARError: an argument out of range; a dose fraction without a pre-dose image; "auto"
             with "adam"; a model that needs a pre-dose image the examination lacks; not even one slice fits the
             memory; a result that is not finite.
 
@@ -102,6 +102,9 @@ def reconstruct(
     model.to(device)
     at_once = batch_size(device, *examination.lowdose.shape[1:]) if slices_at_once is None else slices_at_once
     place = _Place(device, at_once)
+    if dose_fraction is not None and not model.uses_predose:
+        place.notices.append(f"The model '{model.name}' uses no pre-dose image, and so not the dose fraction either.")
+        request = replace(request, dose_fraction=None)
     began = time.monotonic()
     batches = yield from _solve_all(examination, model, request, place)
     seconds = time.monotonic() - began
@@ -158,7 +161,7 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
                 f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number from "
                 f"{LEAST_FRACTION} to 1 (the paper's is 0.2)."
             )
-        if not model.uses_predose:
+        if not model.uses_predose and examination.predose is None and not examination.predose_doubtful:
             raise LIPCARError(
                 f"A dose fraction of {fraction} was given, but the model '{model.name}' uses no pre-dose image, "
                 "without which what the agent changed is not known. Leave the dose fraction out, or choose a model "

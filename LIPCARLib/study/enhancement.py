@@ -158,15 +158,21 @@ def silently(doing: str, steps: Generator[Progress | None, None, Made]) -> Made:
     return complete(steps)
 
 
-Begin = Callable[[Examination, Model, str, dict[str, Any]], Generator[Progress | None, None, Result]]
-"""Begins the reconstruction of an examination with a model, its name or folder, and `inverse.reconstruct`'s options."""
+Computed = tuple[Result, Evidence | None]
+Begin = Callable[[Examination, Model, str, dict[str, Any], bool], Generator[Progress | None, None, Computed]]
+"""Begins the reconstruction of an examination with a model, its name or folder, and the options of
+`inverse.reconstruct`; the last argument asks for evidence too."""
 
 
 def begin_here(
-    examination: Examination, model: Model, name: str, options: dict[str, Any]
-) -> Generator[Progress | None, None, Result]:
+    examination: Examination, model: Model, name: str, options: dict[str, Any], evidence: bool
+) -> Generator[Progress | None, None, Computed]:
     """In this process."""
-    return (yield from reconstruct(examination, model, **options))
+    result = yield from reconstruct(examination, model, **options)
+    if not evidence:
+        return result, None
+    told = {key: options[key] for key in ("dose_fraction", "device") if key in options}
+    return result, (yield from trust.evidence(examination, model, result, **told))
 
 
 def enhance_examination(
@@ -208,15 +214,10 @@ def enhance_examination(
         tell(notice)
     if examination.predose is not None and not chosen.uses_predose:
         tell(f"the model '{chosen.name}' does not use the pre-dose image.")
-    result = follow("Reconstructing", begin(examination, chosen, name, options))
-    for notice in result.notices:
+    steps = begin(examination, chosen, name, options, outputs.evidence is not None)
+    result, found = follow("Reconstructing", steps)
+    for notice in (*result.notices, *(() if found is None else found.notices)):
         tell(notice)
-    found = None
-    if outputs.evidence is not None:
-        told = {key: options[key] for key in ("dose_fraction", "device") if key in options}
-        found = follow("Judging", trust.evidence(examination, chosen, result, **told))
-        for notice in found.notices:
-            tell(notice)
     verdict = judge(examination, result, found)
     if verdict.level == STOP and not force:
         raise RefusedError(verdict)
