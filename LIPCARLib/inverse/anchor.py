@@ -10,12 +10,11 @@ from torch import Tensor
 
 from ..physics import headroom, highdose_of
 from .conditions import Conditions
+from .denoising import BODY_THRESHOLD
 from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
-TISSUE = 0.1
-"""Model scale: what is darker in the low-dose image may be air, or masked, and shows another noise."""
 ITERATIONS = 30
 """Of the dual method of the total variation."""
 
@@ -129,7 +128,7 @@ def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1, known: Tenso
     near, far = slice(None, -apart), slice(apart, None)
     corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
     a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
-    seen = lowdose > TISSUE if known is None else (lowdose > TISSUE) & known
+    seen = lowdose > BODY_THRESHOLD if known is None else (lowdose > BODY_THRESHOLD) & known  # air shows other noise
     tissue = torch.stack([seen[corner] for corner in corners]).all(0)
     second = (a - b - c + d).abs().masked_fill(~tissue, torch.nan).flatten(1)
     if not second.shape[1]:

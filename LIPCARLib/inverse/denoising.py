@@ -44,9 +44,7 @@ def body(lowdose: Tensor, floor: float) -> Tensor:
     >>> body(torch.tensor([0.0, 0.4]).view(2, 1, 1, 1).expand(2, 1, 8, 8), floor=0.02).float().mean((1, 2, 3))
     tensor([0., 1.])
     """
-    # Not `local_mean`: it rounds otherwise, and voxels at the threshold would change sides.
-    mean = F.avg_pool2d(lowdose, 5, stride=1, padding=2, count_include_pad=False)
-    return mean > max(BODY_THRESHOLD, FLOOR_FACTOR * floor)
+    return local_mean(lowdose) > max(BODY_THRESHOLD, FLOOR_FACTOR * floor)
 
 
 def noise_left(image: Tensor, inside: Tensor) -> Tensor:

@@ -31,8 +31,6 @@ SHARPNESS = (0.90, 0.80)
 """Of the low-dose over the pre-dose image."""
 BRIGHTENED = 0.0005
 """Share of the tissue that brightened; below, no agent is seen."""
-SIDE = 5
-"""Pixels a side of the neighborhoods over which noise is averaged."""
 DEVIATIONS, TOLERANCE = 3.0, 0.02
 """Of such an average's noise, and model scale: what exceeds both together changed."""
 DARK = 0.05
@@ -111,11 +109,12 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
 
 def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray) -> Iterator[Doubt]:
     """What the two images, (S, H, W) in model scale, say beside each other."""
-    sigma, floor = examination.noise / examination.scale, examination.noise_floor / examination.scale
-    import torch
+    import torch  # a panel looks at verdicts without it
 
+    from ..inverse.consistency import SIDE
     from ..inverse.denoising import body
 
+    sigma, floor = examination.noise / examination.scale, examination.noise_floor / examination.scale
     tissue: Mask = body(torch.from_numpy(lowdose)[:, None], floor)[:, 0].numpy()
     if examination.predose_known is not None:
         tissue &= examination.predose_known
