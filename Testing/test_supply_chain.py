@@ -67,13 +67,25 @@ def test_the_bill_of_materials_names_every_package_and_every_weight() -> None:
 
 
 WITHOUT_NETWORK = f"""
-import socket, sys
-def refuse(*arguments, **options):
-    print("the network was asked for", arguments, file=sys.stderr)
-    raise RuntimeError("no network")
+import socket, struct, sys
+HERE = ("127.0.0.1", "localhost")
+def guarded(original):
+    def door(*arguments, **options):
+        hosts = [one[0] if isinstance(one, tuple) and one else one for one in arguments]
+        if any(host in HERE for host in hosts if isinstance(host, str)):  # a process of one's own is no network
+            return original(*arguments, **options)
+        print("the network was asked for", arguments, file=sys.stderr)
+        raise RuntimeError("no network")
+    return door
+try:  # where the system's doors are shut, this one has to be opened: SIOCSIFFLAGS, up and running
+    import fcntl
+    fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, struct.pack("16sh", b"lo", 0x41))
+except (ImportError, OSError):
+    pass
 for name in ("connect", "connect_ex", "bind", "sendto"):
-    setattr(socket.socket, name, refuse)
-socket.getaddrinfo = socket.gethostbyname = socket.create_connection = refuse
+    setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+    setattr(socket, name, guarded(getattr(socket, name)))
 sys.path[:0] = [{str(PROJECT)!r}, {str(PROJECT / "Testing" / "slicer")!r}]
 """
 """Python's doors to the network are shut; `unshare` shuts those of compiled code too, where the system lets it."""
@@ -92,9 +104,9 @@ def run_without_network(code: str, folder: Path) -> None:
 
 def test_the_network_would_be_noticed(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="the network was asked for"):
-        run_without_network("socket.create_connection(('localhost', 9))", tmp_path)
+        run_without_network("socket.create_connection(('192.0.2.1', 9))", tmp_path)
     with pytest.raises(AssertionError, match="the network was asked for"):
-        run_without_network("import urllib.request; urllib.request.urlopen('http://localhost')", tmp_path)
+        run_without_network("import urllib.request; urllib.request.urlopen('http://example.org')", tmp_path)
 
 
 def test_the_demo_needs_no_network(tmp_path: Path) -> None:

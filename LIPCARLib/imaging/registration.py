@@ -118,11 +118,11 @@ def register(
     placed = _moved_as_one(original, there, lowdose, grid, slice_axis, notices)
     some, chosen = some_slices(lowdose), chosen_slices(lowdose)
     predose, known = placed.predose[chosen], None if placed.known is None else placed.known[chosen]
-    before = kinship(move(predose, placed.rest) if any(placed.rest) else predose, some, known)
+    before = _kinship_inside(move(predose, placed.rest) if any(placed.rest) else predose, some, known)
     if before is None or before >= ALIKE:
         return placed
     field = find_deformation(predose, some, known)
-    after = kinship(deformed(predose, field), some, known)
+    after = _kinship_inside(deformed(predose, field), some, known)
     if after is None or after < AGREEMENT or 1 - after > LEFT * (1 - before):
         return placed
     if len(some) < len(lowdose):
@@ -183,6 +183,13 @@ def _moved_as_one(
     limit = f"more than {DISTANCE_LIMIT:g} mm or {ANGLE_LIMIT:g} degrees is not undone here"
     notices.append(Doubt(f"{_LAY_BESIDE} It would have to be moved by {words}; {limit}. Register it first."))
     return there
+
+
+def _kinship_inside(predose: np.ndarray, lowdose: np.ndarray, known: Mask | None) -> float | None:
+    """`kinship` without the border, where what moved in from outside is not known."""
+    edge = int(SHIFT_LIMIT)
+    inner = np.s_[:, edge:-edge, edge:-edge]
+    return kinship(predose[inner], lowdose[inner], None if known is None else known[inner])
 
 
 def without_data(volume: np.ndarray) -> Mask:

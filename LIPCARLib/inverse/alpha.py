@@ -9,7 +9,7 @@ ALPHA = 6e-3
 MOST_ALPHA = 1e6
 """With that the result is the prior, to the last digit."""
 AUTO = "auto"
-AUTO_DESCRIPTION = f"auto: the model's guess without its noise; {ALPHA} for an anchored network told a map of T1"
+AUTO_DESCRIPTION = "auto: the model's guess; with a T1 map 0.006"
 """What auto does, in one line for help texts."""
 
 

@@ -27,6 +27,20 @@ def _are_widths(value: Any) -> bool:
     return isinstance(value, list) and 1 <= len(value) <= 4 and all(map(integer(1, 1024).check, value))
 
 
+def _are_flags(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(FLAG.check, value.values()))
+
+
+def _are_sizes(value: Any) -> bool:
+    """At least one contrast, in multiples of the noise; null where no size was found."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(re.fullmatch(r"\d{1,3}(\.\d{1,3})?", contrast) for contrast in value)
+        and all(size is None or (is_number(size) and 0 < size <= 1000) for size in value.values())
+    )
+
+
 def _are_scores(value: Any) -> bool:
     """Objects of numbers with the same keys, among them those that every card shows."""
     rows = list(value.values()) if isinstance(value, dict) else []
@@ -80,6 +94,13 @@ METRICS = {
     "metrics.means_over_slices": Field('objects of numbers, alike, with "ssim" and "body_rmse"', _are_scores),
 }
 """Where metrics were measured; a new model has an empty object."""
+CONTROLS = {
+    "controls.criterion": _FREE_TEXT,
+    "controls.examinations": integer(1, 10**6),
+    "controls.passed": Field("an object of true and false", _are_flags, required=False),
+    "controls.smallest_found_mm": Field("an object of sizes in mm, or null, by contrast", _are_sizes),
+}
+"""What `lipcar check --record` found."""
 FILE = {
     "path": Field(
         'the name of a file in the model\'s folder, of ASCII letters, digits, "_", "-" and ".", ending in .safetensors',
@@ -95,7 +116,8 @@ def manifest_complaints(manifest: Mapping[str, Any]) -> Iterator[str]:
     >>> next(manifest_complaints({}))
     "incomplete: 'name' is missing, expected is a text of 1 to 2000 characters"
     """
-    yield from complaints(manifest, FIELDS | METRICS if manifest.get("metrics") else FIELDS)
+    more = (METRICS if manifest.get("metrics") else {}) | (CONTROLS if manifest.get("controls") else {})
+    yield from complaints(manifest, FIELDS | more)
 
 
 def architecture_complaints(architecture: Mapping[str, Any], role: str) -> Iterator[str]:

@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.imaging import Grid
-from LIPCARLib.trust import findings, per_voxel
+from LIPCARLib.trust import findings, record
 from LIPCARLib.trust.findings import LEAST_VOXELS, regions
 
 
-@pytest.mark.parametrize("module", [findings, per_voxel], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [findings, record], ids=lambda module: module.__name__)
 def test_examples_run(module: object) -> None:
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type]
     assert tried > 0 and failed == 0
