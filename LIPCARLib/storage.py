@@ -108,8 +108,11 @@ def check_fresh(folder: Path) -> None:
     Raises:
         LIPCARError: which of them.
     """
-    _settle(_real(folder))
-    _check_empty(folder)
+    real = _real(folder)
+    if not real.is_dir():
+        _check_empty(real)
+    _settle(real)
+    _check_empty(real)
 
 
 def settle(folder: Path) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..errors import LIPCARError
 from ..imaging import Examination
-from ..inverse import load_model, read_manifest, write_manifest
+from ..inverse import choose_device, load_model, read_manifest, write_manifest
 from ..simulation import Scene, cell_scene, head_scene, image_scene
 from ..storage import check_place, write
 from ..study import limit_words
@@ -31,7 +31,7 @@ def check(
         Path | None, typer.Option(help="Folder of real pre-dose images (*pre*), to put lesions into as well.")
     ] = None,
     subjects: Annotated[int, typer.Option(help="Simulated examinations: two heads of three, else cells.")] = 12,
-    seed: Annotated[int, typer.Option(help="Another one draws other examinations.")] = 2026,
+    seed: Annotated[int, typer.Option(min=0, help="Another one draws other examinations.")] = 2026,
     record: Annotated[
         bool, typer.Option("--record", help="Write the limits into the card of the model's folder.")
     ] = False,
@@ -40,12 +40,16 @@ def check(
     """Put lesions of 1 to 15 mm into examinations and take them out: does the model show them, and nothing else?"""
     if not 1 <= subjects <= 1000:
         raise LIPCARError(f"{subjects} subjects were asked for; 1 to 1000 are expected.")
-    if output is not None:
-        check_place(output)
     if record and not Path(model).is_dir():
         raise LIPCARError("--record needs the folder of a model (one named as a shipped model: ./name).")
+    choose_device(device)
     method, kinds, readings = method_of(load_model(model), device), all_kinds(), []
     real = [] if examinations is None else _predose_files(examinations)
+    if output is not None:
+        check_place(output)
+        read = {path.resolve() for path in (*real, *Path(model).glob("*"))}
+        if output.resolve() in read:
+            raise LIPCARError(f"'{output}' is an input and would be overwritten; choose another output.")
     with progress_bar("Checking", subjects + len(real)) as (bar, task):
         for index, scene in enumerate(_scenes(subjects, real, seed)):
             readings.append(read_scene(method, scene, kinds, seed + index))

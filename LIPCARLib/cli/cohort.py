@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..errors import LIPCARError
-from ..inverse import AUTO, check_alpha
+from ..inverse import AUTO, check_alpha, check_options, choose_device
 from ..storage import claimed
 from ..study import (
     FAILED,
@@ -19,6 +19,7 @@ from ..study import (
     CohortSettings,
     Entry,
     Outcome,
+    check_inputs,
     check_summary,
     dask_client,
     enhance_cohort,
@@ -75,9 +76,13 @@ def cohort(
         raise LIPCARError(f"The format is '{suffix}'; expected one of: {', '.join(SUFFIXES)}.")
     check_summary()
     options = {"alpha": check_alpha(alpha), "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
+    check_options(alpha, solver, iterations, dose_fraction)
+    if scheduler is None:
+        choose_device(device)
     settings = CohortSettings(model, {**options, "device": device}, match_predose, suffix, dicom, evidence, force)
     patterns = {"lowdose": lowdose or [], "predose": predose or [], "highdose": highdose or []}
-    entries = find_examinations(source, layout, patterns)
+    entries = find_examinations(source, layout, patterns, output)
+    check_inputs(source, entries, output)
     title = f"LIPCAR: {source.resolve().name}"
     with claimed(output):
         cluster = nullcontext() if jobs == 1 and scheduler is None else dask_client(jobs, scheduler)

@@ -56,10 +56,17 @@ def address_of(text: str) -> tuple[str, int]:
     if not separator or port.endswith("]"):
         host, port = text.strip(), str(PORT)
     host = host.removeprefix("[").removesuffix("]")
-    usable = host and not any(one.isspace() or one in "/\\@" for one in host) and host.isascii()
-    if not usable or not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+    if not _is_host(host) or not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
         raise LIPCARError(f"'{text:.60}' is no address of an engine; host:port is expected, as in localhost:{PORT}.")
     return host, int(port)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        text.encode("idna")  # as the system's look-up does: no part may be empty or long
+    except UnicodeError:
+        return False
+    return bool(text) and text.isascii() and not any(one.isspace() or one in "/\\@\0" for one in text)
 
 
 def read_token(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> bytes | None:
@@ -79,7 +86,7 @@ def read_token(file: Path | None = None, environment: Mapping[str, str] = os.env
     if path is None and not environment.get(TOKEN):
         return None
     try:
-        token = environment[TOKEN].encode() if path is None else read_file(path, 10_000)
+        token = os.fsencode(environment[TOKEN]) if path is None else read_file(path, 10_000)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LIPCARError(f"The token's file '{path}' cannot be read: {reason}. Name another one.") from error

@@ -59,9 +59,10 @@ class Server:
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             self._socket = socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name with parts that are empty or long is the latter
+            reason = error.strerror if isinstance(error, OSError) else "it is no name of a computer"
             raise LIPCARError(
-                f"{host}:{port} cannot be listened on: {error.strerror or error}. Choose another address or port."
+                f"{host}:{port} cannot be listened on: {reason or error}. Choose another address or port."
             ) from error
         self._socket.settimeout(1.0)  # on Windows, Ctrl-C does not end a wait
         self.address: tuple[str, int] = self._socket.getsockname()[:2]

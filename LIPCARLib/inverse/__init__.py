@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .network_pair import NetworkPair
     from .networks import VNet
     from .progress import Progress, complete, mapped
-    from .reconstruction import reconstruct
+    from .reconstruction import check_options, reconstruct
     from .result import Result
     from .session import Model
 
@@ -47,7 +47,7 @@ _HOME = {
     "network_pair": ("NetworkPair",),
     "networks": ("VNet",),
     "progress": ("Progress", "complete", "mapped"),
-    "reconstruction": ("reconstruct",),
+    "reconstruction": ("check_options", "reconstruct"),
     "result": ("Result",),
     "session": ("Model",),
 }
@@ -66,6 +66,7 @@ __all__ = [
     "VNet",
     "available_devices",
     "check_alpha",
+    "check_options",
     "choose_device",
     "complete",
     "default_model",

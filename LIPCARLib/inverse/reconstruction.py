@@ -134,7 +134,23 @@ class _Request:
         return SOLVERS[self.solver] if self.iterations is None else self.iterations
 
 
-def _checked(request: _Request, examination: Examination, model: Model) -> _Request:
+def check_options(
+    alpha: float | str = AUTO,
+    solver: str = "proximal",
+    iterations: int | None = None,
+    dose_fraction: float | None = None,
+) -> None:
+    """Refuse what no examination could be reconstructed with, before there is one; see :func:`reconstruct`.
+
+    Raises:
+        LIPCARError: an argument out of range; "auto" with "adam".
+
+    >>> check_options(dose_fraction=0.2)
+    """
+    _check(_Request(check_alpha(alpha), solver, iterations, False, True, dose_fraction, PRECISIONS[0]))
+
+
+def _check(request: _Request) -> None:
     if request.solver not in SOLVERS:
         raise LIPCARError(f"Unknown solver '{request.solver}'; expected one of: {', '.join(SOLVERS)}.")
     if request.alpha == AUTO and request.solver != "proximal":
@@ -146,27 +162,31 @@ def _checked(request: _Request, examination: Examination, model: Model) -> _Requ
         raise LIPCARError(
             f"{request.evaluations} iterations were asked for; at least 1 and at most {MOST_ITERATIONS} are expected."
         )
+    if request.precision not in PRECISIONS:
+        raise LIPCARError(f"Unknown precision '{request.precision}'; expected one of: {', '.join(PRECISIONS)}.")
+    fraction = request.dose_fraction
+    if fraction is not None and not LEAST_FRACTION <= fraction <= 1:
+        raise LIPCARError(
+            f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number from "
+            f"{LEAST_FRACTION} to 1 (the paper's is 0.2)."
+        )
+
+
+def _checked(request: _Request, examination: Examination, model: Model) -> _Request:
+    _check(request)
     if model.uses_predose and examination.predose is None:
         why = "the one that was given was left out" if examination.predose_doubtful else "none was given"
         raise LIPCARError(
             f"The model '{model.name}' needs a pre-dose image and {why}. Give one that fits, or choose a model without "
             "pre-dose input."
         )
-    if request.precision not in PRECISIONS:
-        raise LIPCARError(f"Unknown precision '{request.precision}'; expected one of: {', '.join(PRECISIONS)}.")
-    fraction = request.dose_fraction
-    if fraction is not None:
-        if not LEAST_FRACTION <= fraction <= 1:
-            raise LIPCARError(
-                f"The dose fraction is {fraction}; the low dose over the full dose is expected, a number from "
-                f"{LEAST_FRACTION} to 1 (the paper's is 0.2)."
-            )
-        if not model.uses_predose and examination.predose is None and not examination.predose_doubtful:
-            raise LIPCARError(
-                f"A dose fraction of {fraction} was given, but the model '{model.name}' uses no pre-dose image, "
-                "without which what the agent changed is not known. Leave the dose fraction out, or choose a model "
-                "with pre-dose input."
-            )
+    lacking = not model.uses_predose and examination.predose is None and not examination.predose_doubtful
+    if request.dose_fraction is not None and lacking:
+        raise LIPCARError(
+            f"A dose fraction of {request.dose_fraction} was given, but the model '{model.name}' uses no pre-dose "
+            "image, without which what the agent changed is not known. Leave the dose fraction out, or choose a model "
+            "with pre-dose input."
+        )
     return request
 
 

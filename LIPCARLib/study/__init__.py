@@ -3,7 +3,7 @@
 from .cohort_enhancement import FAILED, CohortSettings, Outcome
 from .cohort_inputs import LAYOUTS, Entry, find_examinations
 from .cohort_run import Failure, run_experiment
-from .cohort_summary import check_summary, write_summary
+from .cohort_summary import check_inputs, check_summary, write_summary
 from .cohort_workers import dask_client, enhance_cohort
 from .disturbances import LEVELS, Disturbance
 from .enhancement import Begin, Enhanced, Inputs, Outputs, RefusedError, begin_here, enhance_examination
@@ -41,6 +41,7 @@ __all__ = [
     "begin_here",
     "build_report",
     "card_scores",
+    "check_inputs",
     "check_summary",
     "compare",
     "comparison_figure",

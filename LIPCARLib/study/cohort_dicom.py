@@ -64,11 +64,12 @@ class _Tree:
         series.files.append(file)
 
 
-def dicom_entries(root: Path, patterns: Patterns) -> list[Entry]:
+def dicom_entries(root: Path, patterns: Patterns, results: Path | None = None) -> list[Entry]:
     """One for each study in a tree; it is called as the folder that its series share.
 
     Args:
         patterns: of series descriptions; for low dose and pre-dose they must be told.
+        results: a folder that is left out, as what it holds was made here.
 
     Raises:
         LIPCARError: pydicom is not installed, a folder that cannot be read, no DICOM image, or no patterns.
@@ -77,6 +78,8 @@ def dicom_entries(root: Path, patterns: Patterns) -> list[Entry]:
     tree = _Tree(root)
     for folder, folders, files in os.walk(root, onerror=_refuse):
         folders.sort()
+        if results is not None:
+            folders[:] = [one for one in folders if os.path.realpath(Path(folder) / one) != os.path.realpath(results)]
         for name in sorted(files):
             tree.add(Path(folder) / name)
     if not tree.studies:

@@ -63,13 +63,14 @@ class Entry:
     folder: str = ""
 
 
-def find_examinations(source: Path, layout: str | None, patterns: Patterns) -> list[Entry]:
+def find_examinations(source: Path, layout: str | None, patterns: Patterns, results: Path | None = None) -> list[Entry]:
     """The examinations of a cohort, each with a folder name of its own.
 
     Args:
         source: a folder, or the file of a table.
         layout: of LAYOUTS; None tells it from the source.
         patterns: of file names (BIDS) or series descriptions (DICOM).
+        results: a folder in which no DICOM files are looked for.
 
     Raises:
         LIPCARError: nothing there, no examination in it, an unknown layout, or patterns that the layout does not take.
@@ -77,18 +78,18 @@ def find_examinations(source: Path, layout: str | None, patterns: Patterns) -> l
     source = Path(os.path.abspath(source))
     if not source.exists():
         raise LIPCARError(f"'{source}' does not exist; a folder of examinations or a table of paths is expected.")
-    layout = layout or _layout_of(source)
+    layout = _layout_of(source) if layout is None else layout
     if layout not in LAYOUTS:
         raise LIPCARError(f"The layout is '{layout}'; expected one of: {', '.join(LAYOUTS)}.")
     if (layout == "table") == source.is_dir():
-        expected = "the file of a table is" if layout == "table" else f"a folder is ({layout})"
-        raise LIPCARError(f"'{source}' is {'a folder' if source.is_dir() else 'a file'}; {expected} expected.")
+        expected = "the file of a table" if layout == "table" else f"a folder ({layout})"
+        raise LIPCARError(f"'{source}' is {'a folder' if source.is_dir() else 'a file'}; {expected} is expected.")
     if any(patterns.values()) and layout in ("table", "folders"):
         raise LIPCARError(f"Patterns choose images in BIDS and DICOM; '{source}' ({layout}) names them itself.")
     if layout == "dicom":
         from .cohort_dicom import dicom_entries
 
-        entries = dicom_entries(source, patterns)
+        entries = dicom_entries(source, patterns, results)
     elif layout == "bids":
         entries = bids_entries(source, patterns)
     else:
@@ -97,7 +98,7 @@ def find_examinations(source: Path, layout: str | None, patterns: Patterns) -> l
 
 
 def _layout_of(source: Path) -> str:
-    if source.is_file():
+    if not source.is_dir():
         return "table"
     if any(one.is_dir() for one in source.glob("sub-*")):
         return "bids"
@@ -220,6 +221,8 @@ def _row_entry(root: Path, header: Sequence[str], row: Sequence[str]) -> Entry:
     problem, fraction = None, None
     if len(row) > len(header):
         problem = f"its row has {len(row)} cells, the first line of the table {len(header)}; mend the table."
+    elif "\0" in "".join(row):
+        problem = "its row holds a zero byte, which no path does; mend the table."
     elif "lowdose" not in cells:
         problem = "its row names no low-dose image; add one."
     elif dose is not None:
@@ -228,7 +231,7 @@ def _row_entry(root: Path, header: Sequence[str], row: Sequence[str]) -> Entry:
         except ValueError:
             problem = f"its dose fraction is '{dose}'; a number between 0 and 1 is expected."
     if problem is not None:
-        return Entry(name, Inputs(root / cells.get("lowdose", "")), problem=problem)
+        return Entry(name, Inputs(root), problem=problem)
     paths: dict[str, Any] = {role: root / path for role, path in cells.items()}
     return Entry(name, Inputs(**paths), dose_fraction=fraction)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..errors import LIPCARError
 from ..imaging import write_files
+from ..storage import check_place
 from ..trust import GREEN, LOOK, STOP
 from .cohort_enhancement import FAILED, MAPS, SERIES, Outcome
+from .cohort_inputs import Entry
 from .cohort_workers import EXAMINATIONS
 from .figures import check_matplotlib
 from .pages import load_template
 from .tables import csv_file
 
 TEMPLATE = "cohort.html.jinja"
+PAGE, TABLE = "index.html", "summary.csv"
 NOTE = "Simulated images, research only: not for diagnosis."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would compute."""
@@ -31,6 +36,36 @@ def check_summary() -> None:
     """
     check_matplotlib()
     load_template(TEMPLATE)
+
+
+def check_inputs(source: Path, entries: Sequence[Entry], output: Path) -> None:
+    """Before anything is made: no input is lost to a result.
+
+    Args:
+        source, entries: of the cohort, see `find_examinations`.
+        output: for its results.
+
+    Raises:
+        LIPCARError: the input is the output, a file that is read lies where results go, or another page or table is
+            there.
+    """
+    place = _real(output)
+    if _real(source) == place:
+        raise LIPCARError(f"'{output}' is the input; a folder of its own is expected for the results.")
+    files = [path for entry in entries for path in entry.inputs.paths]
+    files += [path for entry in entries for series in entry.series.values() for path in series]
+    for path in (source, *files):
+        real = _real(path)
+        if real in (place / PAGE, place / TABLE) or place / EXAMINATIONS in (real, *real.parents):
+            raise LIPCARError(f"The input '{path}' lies where results go in '{output}'; choose another output.")
+    for name in (PAGE, TABLE) if place.is_dir() else ():
+        check_place(place / name)
+        if (place / name).exists() and not (place / EXAMINATIONS).is_dir():
+            raise LIPCARError(f"'{output}' holds a file '{name}' that is of no earlier run; choose another folder.")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: int) -> list[Path]:
@@ -58,7 +93,7 @@ def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: 
         failed=sum(row["state"] == FAILED for row in rows),
         verdicts=_counts(rows),
     )
-    files = {output / "index.html": page.encode("utf-8", "replace"), output / "summary.csv": csv_file(cells)}
+    files = {output / PAGE: page.encode("utf-8", "replace"), output / TABLE: csv_file(cells)}
     write_files(files)
     return list(files)
 

@@ -296,7 +296,8 @@ def _with(lesions: Sequence[Reading]) -> Iterator[Control]:
     yield Control(
         "a lesion taken out disappears",
         abs(left) <= MOST_LEFT,
-        f"{what}, {left:.0%} of the enhancement is left when they are taken out (at most {MOST_LEFT:.0%} is expected)",
+        f"{what}, {round(100 * left)}% of the enhancement is left when they are taken out (at most {MOST_LEFT:.0%} is "
+        "expected)",
     )
 
 

@@ -20,7 +20,9 @@ from .server import Server
 
 FORBIDDEN = r"Traceback|WARNING|itk::|sitk::|ITK ERROR|terminate called|Warning:|\x1b\[|\x00|[\x01-\x08\x0e-\x1f]"
 """What no user shall read: the words of Python, ITK and the linker, and bytes that steer a terminal."""
-CHATTER = r"Notice: |step \d|(prior|forward_operator) epoch|\S+ done, \d+ of \d+|Left out: |noise-[\d.]+$"
+PARTLY = r"Failed: .+: |\d+ of \d+ examinations failed"
+"""What stands there besides, where some of many failed."""
+CHATTER = r"Notice: |step \d|(prior|forward_operator) epoch|\S+ done, \d+ of \d+|Left out: |noise-[\d.]+$|.+ (enhanced|kept), \d+ of \d+$"
 """How the lines on stderr begin that are no error."""
 Check = Callable[[Path], None]
 
@@ -97,6 +99,11 @@ def done(
     return Expected(0, says, hides, writes, replaces, None)
 
 
+def partly(*says: str, writes: tuple[str, ...] = ()) -> Expected:
+    """Of many, some failed, each with a line of its own; the rest is done."""
+    return Expected(1, says, writes=writes, grid=None)
+
+
 def stopped(code: int) -> Expected:
     """By a signal: one line, nothing changed."""
     return Expected(code, ("Stopped; nothing was written",))
@@ -170,7 +177,9 @@ def _problem(expected: Expected, came: dict[str, Any], before: State, folder: Pa
     """What does not fit; None where all does."""
     lines = came["err"].splitlines()
     errors = [line for line in lines if not re.match(CHATTER, line)]
-    if expected.code == 0:
+    if expected.code == 1:
+        errors = [line for line in errors if not re.match(PARTLY, line)]
+    if expected.code in (0, 1):
         if errors:
             return f"neither a notice nor progress: {errors[0]!r}"
         heard = came["out"] + came["err"]

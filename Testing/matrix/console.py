@@ -93,7 +93,8 @@ def name_cases() -> list[Case]:
 
 
 def usage_cases() -> list[Case]:
-    commands = ("enhance", "demo", "phantom", "train", "train-anchored", "evaluate", "robustness", "models")
+    commands = ("enhance", "cohort", "demo", "phantom", "train", "train-anchored", "evaluate", "robustness", "check")
+    commands += ("serve", "models")
     rows: list[tuple[Any, ...]] = [
         ("nothing", ordinary, "lipcar", done("Usage", "enhance")),
         ("models alone", ordinary, "lipcar models", done("Usage", "verify")),

@@ -1,7 +1,7 @@
 """The matrix: hostile and strange inputs at every entry point. A case is a row of a table in the files beside this one.
 
 What is found to be wrong becomes a row. Rows of one kind lie together: images, dicom, numeric, models, options, outputs,
-console, and doors_cases for Python and Slicer.
+console, services, and doors_cases for Python and Slicer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from . import console, dicom, doors_cases, images, models, numeric, options, outputs
+from . import console, dicom, doors_cases, images, models, numeric, options, outputs, services
 from .case import Case, judge
 from .server import Server
 
-TABLES = (images, dicom, numeric, models, options, outputs, console, doors_cases)
+TABLES = (images, dicom, numeric, models, options, outputs, console, services, doors_cases)
 CASES: list[Case] = [case for kind in TABLES for case in kind.CASES]
 COMMANDS = ("enhance", "demo", "phantom", "train", "train-anchored", "evaluate", "robustness", "models")
+COMMANDS += ("cohort", "check", "serve")
 DOORS = ("examination-read", "examination-from-images", "reconstruct", "load-model", "process")
 
 
