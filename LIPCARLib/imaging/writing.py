@@ -73,7 +73,8 @@ def _check_suffix(path: Path) -> None:
 def _with_metadata(image: sitk.Image, metadata: Mapping[str, str]) -> sitk.Image:
     image = sitk.Image(image)  # a shallow copy: the caller's image keeps its own header
     for key, value in metadata.items():
-        image.SetMetaData(key, " ".join(str(value).split()))
+        if text := " ".join(str(value).split()):  # ITK warns of what is empty
+            image.SetMetaData(key, text)
     return image
 
 

@@ -161,6 +161,7 @@ def manifest_cases() -> list[Case]:
         *given("metrics", NO_METRICS, refused("metrics|manifest"), done()),
         *given("training", NO_TRAINING, refused("training|manifest"), done()),
         ("description of a megabyte", mine(keyed("description", "x" * 1_000_000)), refused("description"), done()),
+        ("controls without sizes", mine(keyed("controls", {"examinations": 12, "smallest_found_mm": None})), refused("controls")),
         ("description is a list", mine(keyed("description", ["a"])), refused("description"), done()),
     ]  # fmt: skip
     cases = [(f"manifest: {name}", arrange, "lipcar models show mine", *expected) for name, arrange, *expected in rows]

@@ -87,7 +87,8 @@ def test_bids_sidecars_are_inherited_the_nearest_first(tmp_path: Path) -> None:
 def test_a_table_names_paths_and_what_is_known(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(
-        "\ufeffName;lowdose;predose;dose_fraction\nÄ =1;a/l.nii.gz;a/p.nrrd;0.2\n;b.nrrd;;\n;;x;\n;c;;lots\n"
+        "\ufeffName;lowdose;predose;dose_fraction\nÄ =1;a/l.nii.gz;a/p.nrrd;0.2\n;b.nrrd;;\n;;x;\n;c;;lots\n",
+        encoding="utf-8",
     )
     first, second, third, fourth = find_examinations(table, None, {})
     assert (first.name, first.folder, first.dose_fraction) == ("Ä =1", "Ä_1", 0.2)
@@ -95,7 +96,7 @@ def test_a_table_names_paths_and_what_is_known(tmp_path: Path) -> None:
     assert (second.name, second.inputs.predose) == ("b", None)
     assert "names no low-dose image" in str(third.problem) and "'lots'" in str(fourth.problem)
     for text, said in (("lowdose,pre_dose\na,b\n", "'pre_dose'"), ("predose\na\n", "'lowdose'"), ("", "lowdose")):
-        table.write_text(text)
+        table.write_text(text, encoding="utf-8")
         with pytest.raises(LIPCARError, match=said):
             find_examinations(table, None, {})
 
