@@ -38,8 +38,13 @@ _wrote = threading.Event()
 
 
 def anything_written() -> bool:
-    """Whether this process has put a file in its place: what it says when it is stopped depends on that."""
+    """Whether this process, or one that works for it, has put a file in its place: what it says when stopped."""
     return _wrote.is_set()
+
+
+def others_write() -> None:
+    """From here on, other processes write for this one, and what they have finished is not known here."""
+    _wrote.set()
 
 
 def write(files: Mapping[Path, Content], fresh: Path | Sequence[Path] = ()) -> None:

@@ -44,7 +44,10 @@ def serve(
         server = Server(engine.run, token, _log, host, port)
         words = ", ".join(words for _name, words in complete(engine.devices()))
         out.print(f"Listening on {server.address[0]}:{server.address[1]}, computing on {words}. Stop with Ctrl-C.")
-        server.serve()
+        try:
+            server.serve()
+        finally:
+            server.close()
     finally:
         engine.close()
 

@@ -25,6 +25,7 @@ GREETING = 4096
 ALIVE = 2.0
 """Seconds after which who waits is told that it still does."""
 SLOT = 0.1
+STOPPED = "The engine was stopped where it runs. Nothing was changed; start `lipcar serve` there again."
 
 
 class Server:
@@ -99,7 +100,8 @@ class Server:
             outcome = self._done(channel, request)
         except LIPCARError as error:
             outcome = f"refused ({type(error).__name__})"
-            _tell(channel, Message("refused", {"text": str(error)}))
+            stopped = self._socket.fileno() < 0  # and what computes was ended
+            _tell(channel, Message("refused", {"text": STOPPED if stopped else str(error)}))
         except OSError:
             outcome = "the connection was lost"
         except EngineError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LIPCARError
+from ..storage import others_write
 from .cohort_enhancement import FAILED, CohortSettings, Outcome, Task, carry_out, done_before
 from .cohort_inputs import Entry
 
@@ -116,6 +117,7 @@ def _on_cluster(client: Client, tasks: Iterable[Task]) -> Iterator[Outcome]:
     """Each outcome as it comes; a task whose worker is gone is given to another one by the scheduler."""
     over: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     sent: dict[Any, tuple[Task, Any]] = {}
+    others_write()
     for task in tasks:
         future = client.submit(carry_out, task, pure=False)
         sent[future.key] = task, future
