@@ -21,7 +21,7 @@ from LIPCARLib.study.cohort_enhancement import Task, carry_out, done_before
 from LIPCARLib.study.cohort_workers import EXAMINATIONS
 
 SETTINGS = CohortSettings("signal", {"device": "cpu"}, force=True)
-COUNT = 6
+COUNT = 4
 
 
 @pytest.fixture
