@@ -103,3 +103,8 @@ def test_what_the_rooms_promise_is_there() -> None:
 def test_what_a_panel_needs_before_apply_needs_no_torch(module: str) -> None:
     code = f"import sys, LIPCARLib.{module}; sys.exit(bool({{'torch', 'safetensors'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], cwd=LIBRARY.parent, check=True)
+
+
+def test_what_a_panel_opens_with_leaves_scipy_to_the_thread_that_works() -> None:
+    code = "import sys, LIPCARLib.imaging; from LIPCARLib.engine import Child; sys.exit('scipy.ndimage' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=LIBRARY.parent, check=True)

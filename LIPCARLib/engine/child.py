@@ -24,6 +24,7 @@ from .messages import MalformedError, Message
 
 SECONDS_TO_START = 300.0
 """Until it listens. On a busy computer, loading SimpleITK and scipy took 20."""
+SECONDS_TO_REAP = 1.0
 _PACKAGE = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path[0] = sys.argv[1]; from LIPCARLib.engine.worker import main; main()"
 """In place of `-m`, which would look for modules in the current folder first."""
@@ -110,6 +111,7 @@ class _Process:
             ) from error
         self._kill = weakref.finalize(self, _kill, self._process)
         threading.Thread(target=self._listen, name="LIPCAR listens", daemon=True).start()
+        threading.Thread(target=_reap, args=(self._process,), name="LIPCAR reaps", daemon=True).start()
         told = json.dumps({"token": self.token.hex(), "any_folder": any_folder})
         with suppress(OSError):  # it has ended already; who waits for it is told
             _pipe(self._process.stdin).write(told.encode() + b"\n")
@@ -163,6 +165,12 @@ class _Process:
         except (OSError, ValueError):
             return ""
         return f"Its last words: {lines[-1][:300]}" if lines else ""
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """So that the system forgets a process that ends while nobody asks for it; `wait` would keep `poll` from others."""
+    while process.poll() is None:
+        time.sleep(SECONDS_TO_REAP)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

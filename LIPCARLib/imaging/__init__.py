@@ -1,5 +1,10 @@
-"""Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`."""
+"""Images in and out: files, DICOM, grids, intensities, registration, metrics; ends in the checked `Examination`.
 
+Slicer's panel opens with it, so it names parts of scipy as `scipy.ndimage.label`: they are loaded at their first use,
+in the thread that works.
+"""
+
+from .comparison import SwappedError
 from .dicom_files import series_file
 from .dicom_source import SeriesSource, series_source
 from .examination import Examination
@@ -26,6 +31,7 @@ __all__ = [
     "Grid",
     "RegionStatistics",
     "SeriesSource",
+    "SwappedError",
     "acquisition_of_keys",
     "check_output",
     "common_acquisition",

@@ -81,9 +81,10 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
     array = sitk.GetArrayViewFromImage(image)
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
+        found = "1 voxel that is" if bad == 1 else f"{bad} voxels that are"
         raise LIPCARError(
-            f"{name} has {bad} voxels that are NaN or infinite; finite intensities are "
-            "expected. Replace them or export the image again."
+            f"{name} has {found} NaN or infinite; finite intensities are expected. Replace them or export the image "
+            "again."
         )
     lowest, highest = float(array.min()), float(array.max())
     if lowest == highest:
@@ -103,9 +104,11 @@ def checked_content(image: sitk.Image, name: str, notices: list[str]) -> sitk.Im
     if lowest < 0 or highest > most:
         array = np.maximum(array, 0)
     if highest > most:
+        count = int(np.count_nonzero(array > most))
+        found = "1 voxel" if count == 1 else f"{count} voxels"
         notices.append(
-            f"{name} has {np.count_nonzero(array > most)} voxels far brighter than tissue, up to {highest:.4g} "
-            f"(spikes, metal or a reference tube?); they were replaced by the median of their neighbors, or {most:.4g}."
+            f"{name} has {found} far brighter than tissue, up to {highest:.4g} (spikes, metal or a reference tube?); "
+            f"the median of the neighbors, or {most:.4g}, was taken instead."
         )
         _limit(array, most)
     if np.count_nonzero(array > 0) < 2:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import minimum_filter
+import scipy
 
 from ..doubt import Doubt
+from ..errors import LIPCARError
 from .gain import DRIFT_TOLERANCE, Gain
 from .intensity import (
     TISSUE_PIXELS,
@@ -64,7 +65,7 @@ def kinship(predose: np.ndarray, lowdose: np.ndarray, known: Mask | None = None)
         tissue |= fine > threshold(sampled(slices))
         parts.append(fine - coarse)
     if known is not None:  # the edge of what is known is no structure
-        tissue &= minimum_filter(some_slices(known), (1, KINSHIP_WIDTHS[1], KINSHIP_WIDTHS[1]))
+        tissue &= scipy.ndimage.minimum_filter(some_slices(known), (1, KINSHIP_WIDTHS[1], KINSHIP_WIDTHS[1]))
     if np.count_nonzero(tissue) < TISSUE_PIXELS:
         return None
     one, other = (part[tissue] - part[tissue].mean() for part in parts)
@@ -95,6 +96,10 @@ def note_kinship(
     use = "; by default the result is made without it" if found >= KINSHIP else ""
     notices.append(Doubt(f"{words}. {advice}{use}.", severe=found < KINSHIP))
     return found
+
+
+class SwappedError(LIPCARError):
+    """The images look swapped. Where they are not, they can be used without matching."""
 
 
 def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> float:
@@ -138,5 +143,5 @@ def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> float
 def _darkest_near(slices: np.ndarray) -> np.ndarray:
     """(S, H, W), the minimum over the square that reaches SWAP_REACH pixels to each side in the slice."""
     side = 2 * SWAP_REACH + 1
-    darkest: np.ndarray = minimum_filter(slices, (1, side, side), mode="nearest")
+    darkest: np.ndarray = scipy.ndimage.minimum_filter(slices, (1, side, side), mode="nearest")
     return darkest

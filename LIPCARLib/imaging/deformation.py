@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+import scipy
 
 from .intensity import Mask, foreground
 
@@ -48,7 +48,7 @@ def deformed(volume: np.ndarray, field: np.ndarray) -> np.ndarray:
     moved = np.empty(volume.shape, np.float32)
     places = np.mgrid[tuple(slice(side) for side in volume.shape[1:])].astype(np.float32)
     for source, shift, target in zip(volume, field, moved, strict=True):
-        map_coordinates(source, places + shift, target, order=3, mode="nearest")
+        scipy.ndimage.map_coordinates(source, places + shift, target, order=3, mode="nearest")
     np.maximum(moved, 0, out=moved)
     return moved
 
@@ -66,7 +66,9 @@ def _in_slice(predose: np.ndarray, lowdose: np.ndarray, inside: np.ndarray) -> n
         slopes = np.gradient(before)
         for _ in range(STEPS):
             at = places + field
-            value, down, across = (map_coordinates(image, at, order=1, mode="nearest") for image in (before, *slopes))
+            value, down, across = (
+                scipy.ndimage.map_coordinates(image, at, order=1, mode="nearest") for image in (before, *slopes)
+            )
             rest = after - value
             brighter = _smooth(inside * value * rest, width) / (_smooth(inside * value * value, width) + 1e-12)
             unexplained = rest - brighter * value
@@ -106,7 +108,7 @@ def _step(
 
 
 def _smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    smooth: np.ndarray = gaussian_filter(image, sigma, mode="nearest", truncate=3)
+    smooth: np.ndarray = scipy.ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=3)
     return smooth
 
 
@@ -123,5 +125,5 @@ def _enlarged(image: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndar
     if factor == 1:
         return image
     places = np.meshgrid(*((np.arange(side) - (factor - 1) / 2) / factor for side in shape), indexing="ij")
-    whole: np.ndarray = map_coordinates(image, places, order=1, mode="nearest")
+    whole: np.ndarray = scipy.ndimage.map_coordinates(image, places, order=1, mode="nearest")
     return whole

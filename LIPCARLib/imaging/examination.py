@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 import SimpleITK as sitk
-from scipy.ndimage import minimum_filter
 
 from ..doubt import Doubt
 from ..errors import LIPCARError
 from ..physics import Acquisition
 from .checks import check_distinct, check_kind, check_size, check_units, checked_content, lies_on, on_grid
-from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, looks_swapped, note_kinship
+from .comparison import KINSHIP, KINSHIP_DOUBT, SWAP_CERTAIN, SwappedError, looks_swapped, note_kinship
 from .files import AnyPath
 from .gain import NO_GAIN, coarse_level, find_gain, settle_gain
 from .grid import Grid, checked_grid, plane_axes, slices_first, slicing_axis
@@ -331,7 +331,7 @@ class Examination:
         """
         if self.predose_known is None:
             return None
-        inner = minimum_filter(self.predose_known[slices], (1, BORDER, BORDER))
+        inner = scipy.ndimage.minimum_filter(self.predose_known[slices], (1, BORDER, BORDER))
         return local_mean(inner.astype(np.float32), BORDER)
 
     def to_image(self, array: np.ndarray) -> sitk.Image:
@@ -435,7 +435,7 @@ def _matched(
             "swapped. Check which one was acquired first"
         )
         if darkened >= SWAP_CERTAIN and related is not None and not gain.doubtful:  # else something may have moved
-            raise LIPCARError(f"{words}. If their order is right, go on without matching the pre-dose image.")
+            raise SwappedError(f"{words}. If their order is right, go on without matching the pre-dose image.")
         notices.append(Doubt(f"{words}."))
     if gain is None or (gain.doubtful and not doubtful):
         # Of one level and too small or too dark to tell more: most sessions have one gain.

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d, minimum_filter, uniform_filter
+import scipy
 
+from ..doubt import Doubt
 from .intensity import (
     TISSUE_PIXELS,
     chosen_slices,
@@ -220,7 +221,7 @@ def settle_gain(gain: Gain, coarse: float, correct: bool, notices: list[str]) ->
     )
     if not correct:
         if coarse != 1:
-            notices.append(f"{found}. It was left as it is.")
+            notices.append(Doubt(f"{found}. It was left as it is, and looks like enhancement everywhere."))
         return NO_GAIN
     notices.append(f"{found}. The pre-dose image was brought to that level for the computation.")
     return replace(gain, ratio=ratio)
@@ -252,13 +253,13 @@ def _windows(predose: np.ndarray, lowdose: np.ndarray) -> _Windows | None:
         return None
     tissue = foreground(local_mean(predose, 3)) & foreground(local_mean(lowdose, 3))
     tissue &= ~(limited(predose) | limited(lowdose))
-    tissue = minimum_filter(tissue, (1, 3, 3))  # the edge of the body moves
+    tissue = scipy.ndimage.minimum_filter(tissue, (1, 3, 3))  # the edge of the body moves
     size = (WINDOW[0] if len(predose) >= WINDOW[0] else 1, *WINDOW[1:])
     start = WINDOW_STEP // 2
     grid = (slice(None), slice(start, None, WINDOW_STEP), slice(start, None, WINDOW_STEP))
 
     def averaged(image: np.ndarray) -> FloatArray:
-        mean: FloatArray = uniform_filter(image.astype(np.float64), size, mode="constant")[grid]
+        mean: FloatArray = scipy.ndimage.uniform_filter(image.astype(np.float64), size, mode="constant")[grid]
         return mean
 
     filled = averaged(tissue)
@@ -325,7 +326,7 @@ class _Group(NamedTuple):
 
 def _groups(levels: FloatArray, share: FloatArray) -> list[_Group]:
     """The groups of levels, lowest first."""
-    smooth = gaussian_filter1d(share, 1, mode="constant")
+    smooth = scipy.ndimage.gaussian_filter1d(share, 1, mode="constant")
     inner = smooth[1:-1]
     valleys = np.flatnonzero((inner <= smooth[:-2]) & (inner < smooth[2:])) + 1
     parts = [part for part in np.split(np.arange(len(levels)), valleys) if share[part].sum() > 0]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter
+import scipy
 
 from ..errors import LIPCARError
 
@@ -189,7 +189,7 @@ def limited(image: np.ndarray) -> np.ndarray:
 
 def local_mean(slices: np.ndarray, width: int) -> np.ndarray:
     """(S, H, W) float32, averaged in the slice over an odd number of pixels a side; edges repeat."""
-    mean: np.ndarray = uniform_filter(slices, (1, width, width), output=np.float32, mode="nearest")
+    mean: np.ndarray = scipy.ndimage.uniform_filter(slices, (1, width, width), output=np.float32, mode="nearest")
     return mean
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
-from scipy.spatial.transform import Rotation
+import scipy
 
 from .grid import Grid, plane_axes
 from .intensity import TISSUE_PIXELS, Mask, foreground
@@ -60,7 +59,7 @@ class Motion:
     @property
     def angle(self) -> float:
         """Degrees, at least 0."""
-        return float(np.rad2deg(Rotation.from_matrix(self.rotation).magnitude()))
+        return float(np.rad2deg(scipy.spatial.transform.Rotation.from_matrix(self.rotation).magnitude()))
 
     @property
     def distance(self) -> float:
@@ -75,12 +74,12 @@ class Motion:
         """
         axes = slice_frame(grid, slice_axis)[1]
         axes = axes / np.linalg.norm(axes, axis=0)
-        back = Rotation.from_matrix(axes @ self.rotation.T @ axes.T).as_rotvec(degrees=True)
+        back = scipy.spatial.transform.Rotation.from_matrix(axes @ self.rotation.T @ axes.T).as_rotvec(degrees=True)
         along = -axes @ self.shift
         sides = ("left", "right"), ("back", "front"), ("head", "feet")  # LPS
         parts = [f"{abs(mm):.1f} mm to the {side[int(mm < 0)]}" for mm, side in zip(along, sides, strict=True)]
         turns = [
-            f"{degrees:+.1f} about the {name} axis"
+            f"{round(degrees, 1) + 0.0:+.1f} about the {name} axis"  # never -0.0
             for degrees, name in zip(back, ("right-left", "front-back", "feet-head"), strict=True)
         ]
         return f"{', '.join(parts)}, and turned by {self.angle:.1f} degrees ({', '.join(turns)})"
@@ -119,11 +118,11 @@ def moved_back(
     known = _within(matrix, offset, shape, volume.shape)
     if not data.all():
         # All eight neighbors, for at the edge of the data splines swing.
-        near = affine_transform(
+        near = scipy.ndimage.affine_transform(
             data.astype(np.float32), matrix, offset, shape, output=np.float32, order=1, mode="nearest"
         )
         known &= near > 0.99
-    moved = affine_transform(volume, matrix, offset, shape, output=np.float32, order=3, mode="nearest")
+    moved = scipy.ndimage.affine_transform(volume, matrix, offset, shape, output=np.float32, order=3, mode="nearest")
     np.maximum(moved, 0, out=moved)
     moved[~known] = 0
     return moved, known
@@ -203,7 +202,7 @@ class _Level:
     ) -> _Level | None:
         """None for too little tissue."""
         widths = [sigma / size if 2 * sigma > size else 0.0 for size in step]
-        before, after = (gaussian_filter(image, widths, truncate=3) for image in (predose, lowdose))
+        before, after = (scipy.ndimage.gaussian_filter(image, widths, truncate=3) for image in (predose, lowdose))
         where = np.argwhere(foreground(after))
         if len(where) < TISSUE_PIXELS:
             return None
@@ -230,7 +229,8 @@ class _Level:
         there = motion(self.places)
         at = ((there - self.origin) / self.step).T
         value, *slopes = (
-            map_coordinates(image, at, order=1, mode="nearest").astype(np.float64) for image in self.before
+            scipy.ndimage.map_coordinates(image, at, order=1, mode="nearest").astype(np.float64)
+            for image in self.before
         )
         size = np.array(self.before[0].shape)[:, None]
         counted: Mask = np.all((at >= -0.5) & (at <= size - 0.5), axis=0)
@@ -249,7 +249,7 @@ class _Level:
         found = np.linalg.lstsq(normal, -(jacobian * weight[:, None]).T @ rest, rcond=None)[0]
         change = np.zeros(6)
         change[free] = found[:-4]
-        turn = Rotation.from_rotvec(change[3:]).as_matrix()
+        turn = scipy.spatial.transform.Rotation.from_rotvec(change[3:]).as_matrix()
         motion = Motion(turn @ motion.rotation, motion.shift + change[:3], motion.center)
         moved = np.linalg.norm(motion(self.places[::50]) - there[::50], axis=1).max()
         return _Fit(motion, fit.field + found[-4:]), float(moved)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import label, maximum_filter, minimum_filter
+import scipy
 
 from ..doubt import Doubt
 from .comparison import kinship
@@ -213,7 +213,7 @@ def where_it_counts(known: Mask, lowdose: np.ndarray) -> Mask | None:
     missing = _opened(foreground(lowdose) & ~known)
     if not missing.any():
         return None
-    regions, _ = label(~known, np.ones((3, 3, 3)))
+    regions, _ = scipy.ndimage.label(~known, np.ones((3, 3, 3)))
     counts: Mask = ~np.isin(regions, np.unique(regions[missing]))
     return counts
 
@@ -227,7 +227,9 @@ def missing_share(known: Mask, lowdose: np.ndarray) -> float:
 def _opened(mask: Mask) -> Mask:
     """The part of a mask (S, H, W) that squares of NO_DATA_SIDE pixels within it cover."""
     side = (1, NO_DATA_SIDE, NO_DATA_SIDE)
-    opened: Mask = maximum_filter(minimum_filter(mask, side, mode="constant"), side, mode="constant")
+    opened: Mask = scipy.ndimage.maximum_filter(
+        scipy.ndimage.minimum_filter(mask, side, mode="constant"), side, mode="constant"
+    )
     return opened
 
 

@@ -21,6 +21,7 @@ class Progress:
         fraction: of the work, 0..1, solver steps within a slice included.
         seconds_left: estimated from the work done so far; None before there is any.
         device: what computes, in words.
+        of_evidence: whether the result is there, and what speaks for and against it is being looked for.
 
     >>> Progress(1, 4, fraction=0.25, seconds_left=3.0, device="CPU, 1 thread").fraction
     0.25
@@ -31,6 +32,7 @@ class Progress:
     fraction: float
     seconds_left: float | None
     device: str
+    of_evidence: bool = False
 
 
 class Clock:

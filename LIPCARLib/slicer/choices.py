@@ -48,17 +48,16 @@ class ModelChoice:
                 self._ui.messageLabel.text = text.format(error=error)
                 return
             models.append(chosen)
-        cards = [model_card(None if model == AUTOMATIC else folders.get(model, model)) for model in models]
         if [box.itemData(index) for index in range(box.count)] != models:
             box.clear()
-            for model, card in zip(models, cards, strict=True):
+            for model in models:
+                card = model_card(None if model == AUTOMATIC else folders.get(model, model))
                 box.addItem(_("Automatic") if model == AUTOMATIC else Path(model).name, model)
                 box.setItemData(box.count - 1, card, qt.Qt.ToolTipRole)
         box.currentIndex = models.index(chosen)
-        box.toolTip = cards[models.index(chosen)]
-        self._ui.modelLine.text = cards[models.index(chosen)].split("\n")[
-            min(1, cards[models.index(chosen)].count("\n"))
-        ]
+        box.toolTip = box.itemData(box.currentIndex, qt.Qt.ToolTipRole)
+        lines = box.toolTip.split("\n")
+        self._ui.modelLine.text = lines[min(1, len(lines) - 1)]
 
     def choose(self, index: int) -> None:
         if self.node is not None:

@@ -316,7 +316,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         from ..trust import STOP
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
-        from .trust import add_evidence
+        from .trust import add_evidence, prepare_maps
 
         name = request.model or default_model(examination.predose is not None, examination.predose_doubtful)
         asked = Asked(
@@ -337,12 +337,17 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.notices = (*examination.notices, *result.notices)
         examination = replace(examination, notices=self.notices)  # for the output's own record
         prepared = yield from waited(worker.submit(partial(prepare, examination, result, request.extras)), slot)
+        yield from prepared.copied()
         volumes: dict[str, Any] = {**request.volumes, "output": request.output, "prepared": prepared}
         if request.is_preview:
             return hidden(add_volumes(examination, result, name=_("LIPCAR preview"), **volumes))
         verdict = answer.verdict
         if verdict and verdict.level == STOP and not request.force:
             raise LIPCARError(not_forced(verdict.reasons))
+        maps = None
+        if answer.evidence:
+            maps = yield from waited(worker.submit(partial(prepare_maps, examination, answer.evidence)), slot)
+            yield from maps.copied()
         output = add_volumes(examination, result, extras=request.extras, **volumes)
         forget_tables(output)
         if any(len(values) > 1 for values in result.objective):  # else nothing was solved, and a line needs two points
@@ -350,7 +355,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if answer.metrics:
             add_metrics(answer.metrics, examination.first_slice, output)
         if verdict:
-            add_evidence(examination, answer.evidence, verdict, output)
+            add_evidence(examination, answer.evidence, verdict, output, maps)
         return output
 
     def _onSceneClose(self, caller: object, event: str) -> None:

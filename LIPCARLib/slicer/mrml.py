@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,11 +107,20 @@ class Prepared:
         images: by "result" and extra, on the grid of the computed slices.
         reach: by extra, half the width of its window; maps only.
         bright: upper end of the window that shows the result.
+        voxels: of `copied`: by the keys of `images`, nodes outside any scene.
     """
 
     images: Mapping[str, sitk.Image]
     reach: Mapping[str, float]
-    bright: float
+    bright: float = 0.0
+    voxels: dict[str, VolumeNode] = field(default_factory=dict)
+
+    def copied(self) -> Iterator[None]:
+        """Copy the voxels into nodes; one image a step, for large ones hold up the window."""
+        for role, image in self.images.items():
+            if role not in self.voxels:
+                self.voxels[role] = _as_node(image)
+                yield None
 
 
 def prepare(examination: Examination, result: Result, extras: Collection[str] = ()) -> Prepared:
@@ -163,7 +172,8 @@ def add_volumes(
     """
     _check_unchanged(examination, lowdose)
     prepared = prepared or prepare(examination, result, extras)
-    voxels = {role: _as_node(image) for role, image in prepared.images.items()}  # out of memory here leaves no trace
+    list(prepared.copied())  # what was not before; out of memory here leaves no trace
+    voxels = prepared.voxels
     scene = lowdose.GetScene()
     if output is None:
         output = _new_volume(scene, name or f"{lowdose.GetName()} {OUTPUT_NAME}")
@@ -191,16 +201,15 @@ def add_volumes(
     return output
 
 
-def add_map(image: sitk.Image, output: VolumeNode, role: str, words: str, two_sided: bool, reach: float) -> VolumeNode:
+def add_map(voxels: VolumeNode, output: VolumeNode, role: str, words: str, two_sided: bool, reach: float) -> VolumeNode:
     """A map of a result below it, which refers to it ("LIPCAR.<role>"); one that is there already is updated.
 
     Args:
-        image: on the grid of the result.
+        voxels: of `Prepared`, on the grid of the result.
         words: how its name ends.
         two_sided: whether zero is its middle, or its least value.
         reach: its greatest value that is told from others by color.
     """
-    voxels = _as_node(image)
     node = related(output, role) or _new_volume(output.GetScene(), f"{output.GetName()} {words}")
     provenance = {**provenance_of(output), "content": words}
     _fill(node, voxels, output, (0, 0, 0), provenance)

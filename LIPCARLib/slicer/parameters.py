@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
 AUTOMATIC = "automatic"
@@ -37,6 +37,7 @@ class LIPCARParameterNode:
     t1Map: vtkMRMLScalarVolumeNode
     outputVolume: vtkMRMLScalarVolumeNode
     previewVolume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
     model: Annotated[str, Default(AUTOMATIC)]
     alphaAuto: Annotated[bool, Default(True)]
     alpha: Annotated[float, WithinRange(*ALPHA_RANGE), Default(6e-3)]

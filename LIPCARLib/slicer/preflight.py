@@ -92,10 +92,14 @@ class Preflight:
         request = self.request
         if request is None:
             return
+        from ..imaging import SwappedError
+
         try:
             examination = yield from self._logic.checked(request)
         except LIPCARError as error:
             self.problem = str(error)
+            if isinstance(error, SwappedError):
+                self.problem += _(" (Untick 'Match the pre-dose volume to the low-dose volume' under Expert.)")
             self._show("stop", _("These images cannot be computed together; the reason stands below Apply."))
             return
         self.examination = examination

@@ -17,6 +17,7 @@ from .wording import level_in_words
 if TYPE_CHECKING:
     from ..imaging import Examination
     from ..trust import Evidence, Verdict
+    from .mrml import Prepared
 
 OVERLAY = 0.6
 """Opacity of a map over the result."""
@@ -38,7 +39,22 @@ def kind_in_words(kind: str) -> str:
     return words.get(kind, kind)
 
 
-def add_evidence(examination: Examination, evidence: Evidence | None, verdict: Verdict, output: VolumeNode) -> None:
+def prepare_maps(examination: Examination, evidence: Evidence) -> Prepared:
+    """The maps of the evidence, before the scene is touched."""
+    from .mrml import Prepared
+
+    maps = evidence.maps()
+    reach = {role: REACH if role != "uncertainty" else float(np.percentile(maps[role], 99.9)) for role in maps}
+    return Prepared({role: examination.to_image(volume) for role, volume in maps.items()}, reach)
+
+
+def add_evidence(
+    examination: Examination,
+    evidence: Evidence | None,
+    verdict: Verdict,
+    output: VolumeNode,
+    prepared: Prepared | None = None,
+) -> None:
     """Put what speaks for and against a result into the scene, below it: maps, findings as segments, and their table.
 
     The result refers to them (node references "LIPCAR.<map>", "LIPCAR.findings" and "LIPCAR.finding_table"); the
@@ -49,6 +65,7 @@ def add_evidence(examination: Examination, evidence: Evidence | None, verdict: V
         evidence: of the result, None where only the verdict was asked for.
         verdict: of the result.
         output: of `add_volumes` with that result.
+        prepared: of `prepare_maps`, where that was done before.
     """
     notices = () if evidence is None else evidence.notices
     output.SetAttribute("LIPCAR.verdict", verdict.level)
@@ -64,9 +81,10 @@ def add_evidence(examination: Examination, evidence: Evidence | None, verdict: V
         "equation": _("disagreement by the equation"),
         "uncertainty": _("uncertainty"),
     }
-    for role, volume in evidence.maps().items():
-        reach = float(np.percentile(volume, 99.9)) if role == "uncertainty" else REACH
-        node = add_map(examination.to_image(volume), output, role, words[role], role != "uncertainty", reach)
+    prepared = prepared or prepare_maps(examination, evidence)
+    list(prepared.copied())  # what was not before
+    for role, voxels in prepared.voxels.items():
+        node = add_map(voxels, output, role, words[role], role != "uncertainty", prepared.reach[role])
         if role != "uncertainty":
             node.GetDisplayNode().SetAndObserveColorNodeID(disagreement_colors(output.GetScene()).GetID())
     if evidence.findings is not None:

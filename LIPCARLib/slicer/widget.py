@@ -132,7 +132,15 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodeAboutToBeRemoved(self, caller: object, event: str, node: object) -> None:
         """A selector whose volume goes takes another one, whichever it is; here it shall take none."""
         self._regions.stop(node)
-        for name in ("lowdoseVolume", "predoseVolume", "highdoseVolume", "t1Map", "outputVolume", "previewVolume"):
+        for name in (
+            "lowdoseVolume",
+            "predoseVolume",
+            "highdoseVolume",
+            "t1Map",
+            "outputVolume",
+            "previewVolume",
+            "segmentation",
+        ):
             if self._parameterNode and getattr(self._parameterNode, name) is node:
                 setattr(self._parameterNode, name, None)
 

@@ -92,6 +92,8 @@ def result_line(volume: VolumeNode) -> str:
 
 def progress_text(progress: Progress) -> str:
     text = _("{done} of {total} slices, {left}, {device}")
+    if progress.of_evidence:
+        text = _("What speaks for and against it: {done} of {total} slices, {left}, {device}")
     left = time_left(progress.seconds_left)
     return text.format(done=progress.slices_done, total=progress.slices_total, left=left, device=progress.device)
 

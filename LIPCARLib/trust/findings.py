@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects, label
+import scipy
 
 from ..imaging import Grid
 
@@ -59,8 +59,8 @@ def regions(
     """
     kept, found = np.zeros_like(labels), []
     for kind, name in KINDS.items():
-        numbered, _ = label(labels == kind)
-        for number, box in enumerate(find_objects(numbered), start=1):
+        numbered, _ = scipy.ndimage.label(labels == kind)
+        for number, box in enumerate(scipy.ndimage.find_objects(numbered), start=1):
             inside = numbered[box] == number
             voxels = int(inside.sum())
             if voxels < LEAST_VOXELS:

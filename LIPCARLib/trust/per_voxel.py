@@ -54,7 +54,8 @@ def evidence(
     maps: list[_Maps] = []
     for index in range(total):
         elapsed = time.monotonic() - began
-        yield Progress(index, total, index / total, elapsed / index * (total - index) if index else None, words)
+        left = elapsed / index * (total - index) if index else None
+        yield Progress(index, total, index / total, left, words, of_evidence=True)
         chosen = slice(index, index + 1)
         slices = asked_slices(examination, model, dose_fraction, device, chosen)
         with torch.no_grad():

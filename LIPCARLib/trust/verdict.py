@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
+import scipy
 
 from ..doubt import Doubt
 from ..imaging import Examination
@@ -152,7 +152,7 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
 
 def _sharpness(image: np.ndarray, tissue: Mask) -> float:
     """Root mean square slope within the slices over the mean, of the smoothed image."""
-    smooth = gaussian_filter(image, (0, 1, 1))
+    smooth = scipy.ndimage.gaussian_filter(image, (0, 1, 1))
     slopes = [np.gradient(smooth, axis=axis)[tissue] for axis in (1, 2) if image.shape[axis] > 1]
     return float(np.sqrt(sum(np.mean(np.square(slope)) for slope in slopes)) / image[tissue].mean())
 

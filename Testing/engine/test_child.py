@@ -81,6 +81,19 @@ def test_a_process_that_is_killed_gives_one_error_and_another_one(
     assert complete(child.devices()) and child.number not in (None, number)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process outlives its end there")
+def test_a_process_that_is_killed_is_forgotten_by_the_system(child: Child) -> None:
+    complete(child.devices())
+    number = child.number
+    assert number is not None
+    os.kill(number, signal.SIGKILL)
+    until = time.monotonic() + 20
+    with pytest.raises(ProcessLookupError):  # nobody asks the child
+        while time.monotonic() < until:
+            os.kill(number, 0)
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("python", "message"),
     [

@@ -23,6 +23,13 @@ def test_voxels_that_are_not_finite() -> None:
             Examination.from_images(image_of(head(1)), image_of(array))
 
 
+def test_one_voxel_is_no_voxels() -> None:
+    array = head()
+    array[0, 3, 3] = np.nan
+    with pytest.raises(LIPCARError, match="has 1 voxel that is NaN"):
+        Examination.from_images(image_of(array))
+
+
 def test_constant_images() -> None:
     for value in (0.0, 7.0, -3.0):
         with pytest.raises(LIPCARError, match=f"low-dose image is {value:g} everywhere"):
@@ -131,7 +138,8 @@ def test_spikes_decide_nothing(count: int, value: float, where: str) -> None:
     for name in ("lowdose", "predose"):
         assert getattr(found, name).max() < 1.1 * getattr(plain, name).max()
         assert np.count_nonzero(getattr(found, name) != getattr(plain, name)) <= count
-    assert all(f"has {count} voxels far brighter than tissue" in notice for notice in found.notices)
+    words = "1 voxel" if count == 1 else f"{count} voxels"
+    assert all(f"has {words} far brighter than tissue" in notice for notice in found.notices)
     assert len(found.notices) == (2 if where == "both" else 1)
 
 

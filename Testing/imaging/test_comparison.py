@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from LIPCARLib.errors import LIPCARError
-from LIPCARLib.imaging import Examination
+from LIPCARLib.imaging import Examination, SwappedError
 from LIPCARLib.simulation import simulate
 
 from .samples import head, image_of, pair, with_tumor
@@ -18,7 +17,7 @@ def swap_notices(low: sitk.Image, pre: sitk.Image) -> list[str]:
     unmatched = Examination.from_images(low, pre, match_predose=False)
     found = [notice for notice in unmatched.notices if "swapped" in notice]
     if found:
-        with pytest.raises(LIPCARError, match="swapped"):
+        with pytest.raises(SwappedError, match="swapped"):
             Examination.from_images(low, pre)
     else:
         Examination.from_images(low, pre)

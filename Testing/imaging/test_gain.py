@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from LIPCARLib.doubt import Doubt
 from LIPCARLib.imaging import Examination
 from LIPCARLib.imaging.gain import Gain, coarse_level, find_gain
 from LIPCARLib.simulation import BRAIN_TISSUES, Tissue, simulate
@@ -45,7 +46,7 @@ def test_the_predose_image_is_brought_to_the_gain_of_the_lowdose_image(gain: flo
         assert said == pytest.approx(gain, rel=0.01)
     as_it_is = Examination.from_images(low * gain, pre, match_predose=False)
     assert as_it_is.predose_gain == 1
-    assert all("left as it is" in notice for notice in as_it_is.notices)
+    assert all("left as it is" in notice and isinstance(notice, Doubt) for notice in as_it_is.notices)
     np.testing.assert_array_equal(as_it_is.predose, plain.predose)
 
 

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from LIPCARLib.imaging import Examination
-from LIPCARLib.imaging.motion import find_motion
+from LIPCARLib.imaging import Examination, Grid
+from LIPCARLib.imaging.motion import Motion, find_motion
 
 SPACING = np.array([3.0, 1.0, 1.0])
 """mm along S, H and W."""
@@ -117,6 +117,13 @@ def test_directions_are_the_patients(slice_axis: int) -> None:
     assert "3.0 mm to the right" in found.motion_words() or "2.9 mm to the right" in found.motion_words()
     assert "4.0 mm to the head" in found.motion_words() or "3.9 mm to the head" in found.motion_words()
     assert "0.0 mm to the" in found.motion_words()
+
+
+def test_no_turn_has_no_sign() -> None:
+    """A turn of a hundredth of a degree rounds to zero, on either side of it."""
+    grid = Grid.of(image_of(enhanced(places())))
+    words = Motion(turned((-0.01, 0.01, 5)), np.zeros(3), np.array([1.0, 0, 0])).words(grid, 2)
+    assert "-0.0" not in words and words.count("+0.0 about") == 2
 
 
 def test_a_predose_image_on_its_own_grid_is_interpolated_once() -> None:

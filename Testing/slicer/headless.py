@@ -136,7 +136,7 @@ class Widget:
         self._items.append((text, data))
 
     def clear(self) -> None:
-        self._items = []
+        self._items, self._by_role = [], {}
 
     @property
     def count(self) -> int:
@@ -148,11 +148,11 @@ class Widget:
     def itemText(self, index: int) -> str:
         return self._items[index][0]
 
-    def itemData(self, index: int) -> Any:
-        return self._items[index][1]
+    def itemData(self, index: int, role: Any = None) -> Any:
+        return self._items[index][1] if role is None else self._by_role[index, role]
 
     def setItemData(self, index: int, value: Any, role: Any) -> None:
-        pass
+        self._by_role[index, role] = value
 
     @property
     def currentText(self) -> str:
