@@ -148,10 +148,10 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         node = self.logic.getParameterNode()
-        self.setParameterNode(node)
         if not any((node.lowdoseVolume, node.predoseVolume, node.highdoseVolume)):
             for role, volume in proposed_inputs(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")).items():
                 setattr(node, f"{role}Volume", volume)
+        self.setParameterNode(node)  # once all is chosen: each change of what is shown is looked at
 
     def setParameterNode(self, parameterNode: LIPCARParameterNode | None) -> None:
         if self._parameterNode:
