@@ -507,8 +507,12 @@ def test_a_dose_fraction_is_a_fraction(fraction: float, examination: Examination
 
 
 def test_a_dose_fraction_needs_the_predose_image(examination: Examination, lowdose_model: NetworkPair) -> None:
+    alone = replace(examination, predose=None, predose_doubtful=False)
     with pytest.raises(LIPCARError, match="uses no pre-dose image"):
-        run(examination, lowdose_model, dose_fraction=0.2)
+        run(alone, lowdose_model, dose_fraction=0.2)
+    told, untold = run(examination, lowdose_model, dose_fraction=0.2), run(alone, lowdose_model)  # it was doubted, say
+    assert any("not the dose fraction" in notice for notice in told.notices)
+    np.testing.assert_array_equal(told.highdose, untold.highdose)
 
 
 # Auto and solvers

@@ -22,7 +22,7 @@ from .models import manifest_of, mine
 from .server import Server
 
 fuzzed = settings(
-    max_examples=40,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,
