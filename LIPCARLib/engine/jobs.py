@@ -6,6 +6,7 @@ JOBS; arguments, progress and answer travel by their hints.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args, get_type_hints
@@ -118,12 +119,12 @@ def enhance(examination: Examination, asked: Asked) -> Generator[Progress, None,
 JOBS: dict[str, Callable[..., Generator[Progress, None, Any]]] = {"devices": devices, "enhance": enhance}
 
 
-class Asking:
+class Asking(ABC):
     """The jobs, asked over messages: what the engines in other processes have in common."""
 
+    @abstractmethod
     def run(self, request: Message) -> Generator[Message | None, None, Message]:
         """Have a request done: progress, or None while there is none, and the answer."""
-        raise NotImplementedError
 
     def devices(self) -> Generator[None, None, Devices]:
         found: Devices = yield from mapped(_ask(self.run, "devices"), _nothing)
