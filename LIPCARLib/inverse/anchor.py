@@ -15,8 +15,8 @@ from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
-ITERATIONS = 30
-"""Of the dual method of the total variation."""
+LOWDOSE_ITERATIONS, DIFFERENCE_ITERATIONS = 8, 20
+"""Of the dual method of the total variation: more of them changed nothing that counts on real heads."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tu
     (True, True)
     """
     sigma = torch.as_tensor(sigma, dtype=lowdose.dtype, device=lowdose.device).expand(len(lowdose))
-    noisy = torch.cat((lowdose, lowdose - predose))
-    weight = torch.cat((LOWDOSE_WEIGHT * sigma, DIFFERENCE_WEIGHT * sigma))
-    after, difference = GenTV(torch.zeros_like(noisy)).prox(noisy, weight, iterations=ITERATIONS).chunk(2)
+    free = GenTV(torch.zeros_like(lowdose))
+    after = free.prox(lowdose, LOWDOSE_WEIGHT * sigma, iterations=LOWDOSE_ITERATIONS)
+    difference = free.prox(lowdose - predose, DIFFERENCE_WEIGHT * sigma, iterations=DIFFERENCE_ITERATIONS)
     after = after.clamp_min(0)
     return (after - difference).clamp_min(0), after
 

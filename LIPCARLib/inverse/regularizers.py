@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 SMOOTHING = 1e-8
 """Added under the square root of the total variation (authors' code), so that Adam has a gradient everywhere."""
+MOMENTUM = 4.0
+"""Of a cold start: the dual method converges from any number from 1 on; twelve iterations then do what sixteen did."""
 LOOKED_AT = 5
 """Iterations of the dual method between two looks at how exact it is; a look costs about one."""
 
@@ -107,7 +109,7 @@ class GenTV:
             lower: the bound on u, usually 0; None for none.
             iterations: of the dual method; none of them calls a network.
         """
-        return self.prox_from(x, weight, self.cold_dual(x), lower, iterations)[0]
+        return self.prox_from(x, weight, self.cold_dual(x), lower, iterations, momentum=MOMENTUM)[0]
 
     def cold_dual(self, x: Tensor) -> Tensor:
         """The dual variable to start :meth:`prox_from` with when nothing better is known, (2, N, 1, H, W)."""
@@ -122,6 +124,7 @@ class GenTV:
         lower: float | None = None,
         iterations: int = 20,
         gap: Tensor | None = None,
+        momentum: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`prox` started from the dual of an earlier, similar call; returns the image and the new dual.
 
@@ -133,13 +136,13 @@ class GenTV:
         bounds how far it is from the minimum; the others go on.
         """
         weight = torch.as_tensor(weight, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
-        shifted = x - self.reference
+        shifted = (x - self.reference).contiguous()
         floor = None if lower is None else lower - self.reference
         support = None if self.support is None else self.support.to(x.dtype)
-        p, previous = dual.clone(), dual.clone()
+        p = _bordered(dual.clone(memory_format=torch.contiguous_format))
+        previous = p.clone()
         d, length = torch.empty_like(shifted), torch.empty_like(shifted)
         settled, done = previous, torch.zeros_like(weight, dtype=torch.bool)
-        momentum = 1.0
         for iteration in range(1, iterations + 1):
             _primal(shifted, p, floor, support, out=d)
             _add_differences(p, d, 1 / 8)  # 8 bounds the squared norm of the difference operator
@@ -170,10 +173,10 @@ class GenTV:
             weight: (N, 1, 1, 1).
             length: a buffer, (N, 1, H, W).
         """
-        # Not linalg.vector_norm, which is slow over so short an axis on a CPU.
-        torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1]).sqrt_()
-        smallest = weight.clamp_min(torch.finfo(p.dtype).tiny)
-        p.mul_(torch.div(weight, torch.maximum(length, smallest, out=length), out=length))
+        # Not linalg.vector_norm, which is slow over so short an axis on a CPU; a root and a division take longer too.
+        least = weight.square().clamp_min(torch.finfo(p.dtype).tiny)
+        torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1])
+        p.mul_(torch.maximum(length, least, out=length).rsqrt_().mul_(weight))
 
 
 def _differences(d: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,19 +184,32 @@ def _differences(d: Tensor) -> tuple[Tensor, Tensor]:
     return F.pad(torch.diff(d, dim=-1), (0, 1)), F.pad(torch.diff(d, dim=-2), (0, 0, 0, 1))
 
 
+# A dual variable is zero in its last column or row. That is the border of the next one, so that neighbors are found by
+# one shift of all pixels in a row, which a CPU is quickest with.
+
+
+def _bordered(p: Tensor) -> Tensor:
+    """With zeros where no difference is, in place."""
+    p[0][..., -1] = 0
+    p[1][..., -1, :] = 0
+    return p
+
+
 def _add_differences(p: Tensor, d: Tensor, factor: float) -> None:
     """p += factor * grad d, in place."""
-    p[0][..., :, :-1].add_(d[..., :, 1:], alpha=factor).sub_(d[..., :, :-1], alpha=factor)
-    p[1][..., :-1, :].add_(d[..., 1:, :], alpha=factor).sub_(d[..., :-1, :], alpha=factor)
+    width, pixels, (along_x, along_y) = d.shape[-1], d.view(-1), p.view(2, -1)
+    p.sub_(d, alpha=factor)
+    along_x[:-1].add_(pixels[1:], alpha=factor)
+    along_y[:-width].add_(pixels[width:], alpha=factor)
+    _bordered(p)
 
 
 def _primal(shifted: Tensor, p: Tensor, floor: Tensor | None, support: Tensor | None, out: Tensor) -> Tensor:
     """max(shifted - grad^T p, floor), 0 off the support, into `out`."""
-    out.copy_(shifted)
-    out[..., :, :-1].add_(p[0][..., :, :-1])
-    out[..., :, 1:].sub_(p[0][..., :, :-1])
-    out[..., :-1, :].add_(p[1][..., :-1, :])
-    out[..., 1:, :].sub_(p[1][..., :-1, :])
+    width, pixels, (along_x, along_y) = out.shape[-1], out.view(-1), p.view(2, -1)
+    torch.add(shifted, p[0], out=out).add_(p[1])
+    pixels[1:].sub_(along_x[:-1])
+    pixels[width:].sub_(along_y[:-width])
     if floor is not None:
         torch.maximum(out, floor, out=out)
     return out if support is None else out.mul_(support)
