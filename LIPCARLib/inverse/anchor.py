@@ -125,12 +125,10 @@ def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1, known: Tenso
     >>> round(noise_between(lowdose, predose).item(), 2)
     0.02
     """
-    near, far = slice(None, -apart), slice(apart, None)
-    corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
-    a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
-    seen = lowdose > BODY_THRESHOLD if known is None else (lowdose > BODY_THRESHOLD) & known  # air shows other noise
-    tissue = torch.stack([seen[corner] for corner in corners]).all(0)
-    second = (a - b - c + d).abs().masked_fill(~tissue, torch.nan).flatten(1)
+    air = lowdose <= BODY_THRESHOLD if known is None else (lowdose <= BODY_THRESHOLD) | ~known  # shows other noise
+    tissue = (lowdose - predose).masked_fill(air, torch.nan)
+    across = tissue[..., apart:, :] - tissue[..., :-apart, :]
+    second = (across[..., apart:] - across[..., :-apart]).abs_().flatten(1)
     if not second.shape[1]:
         return lowdose.new_zeros(len(lowdose))
     return second.nanmedian(dim=1).values.nan_to_num(0.0) / (0.6745 * math.sqrt(8))

@@ -59,8 +59,8 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
             (closed_form(before, before + averaged) - before).clamp(-1, 3),
             (difference / fraction).clamp(-1, 2),
             ((after - before) / fraction).clamp(-1, 2),
-            torch.tanh(difference / (5 * sigma.view(-1, 1, 1, 1))),
-            torch.tanh(physics.headroom / 3),
+            _tanh(difference / (5 * sigma.view(-1, 1, 1, 1))),
+            _tanh(physics.headroom / 3),
         ),
         dim=1,
     )
@@ -79,6 +79,11 @@ def features(lowdose: Tensor, predose: Tensor, conditions: Conditions) -> tuple[
         dim=1,
     )
     return physics, images, numbers
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """By the sigmoid, which takes torch a third of the time on a CPU; to 1e-7. In place."""
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
 class _Block(nn.Module):

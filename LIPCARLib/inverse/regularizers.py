@@ -139,26 +139,26 @@ class GenTV:
         shifted = (x - self.reference).contiguous()
         floor = None if lower is None else lower - self.reference
         support = None if self.support is None else self.support.to(x.dtype)
-        p = _bordered(dual.clone(memory_format=torch.contiguous_format))
-        previous = p.clone()
-        d, length = torch.empty_like(shifted), torch.empty_like(shifted)
-        settled, done = previous, torch.zeros_like(weight, dtype=torch.bool)
+        p, previous = (_Dual(dual.clone(memory_format=torch.contiguous_format)) for _ in range(2))
+        d, length = _Image(torch.empty_like(shifted)), torch.empty_like(shifted)
+        settled, done = previous.pair, torch.zeros_like(weight, dtype=torch.bool)
         for iteration in range(1, iterations + 1):
             _primal(shifted, p, floor, support, out=d)
             _add_differences(p, d, 1 / 8)  # 8 bounds the squared norm of the difference operator
-            self._shrink(p, weight, length)
+            self._shrink(p.pair, weight, length)
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             # `previous` becomes the extrapolated point and the two swap roles, which saves a buffer.
-            torch.lerp(previous, p, 1 + (momentum - 1) / faster, out=previous)
+            previous.pair.lerp_(p.pair, 1 + (momentum - 1) / faster)
             previous, p, momentum = p, previous, faster
             if gap is not None and iteration % LOOKED_AT == 0:
                 _primal(shifted, previous, floor, support, out=d)
-                exact = (self._gap(previous, d, weight) <= gap).view(-1, 1, 1, 1)
-                settled, done = torch.where(exact & ~done, previous, settled), done | exact
+                exact = (self._gap(previous.pair, d.image, weight) <= gap).view(-1, 1, 1, 1)
+                settled, done = torch.where(exact & ~done, previous.pair, settled), done | exact
                 if bool(done.all()):
                     break
-        previous = torch.where(done, settled, previous)
-        return _primal(shifted, previous, floor, support, out=d) + self.reference, previous
+        if gap is not None:
+            previous = _Dual(torch.where(done, settled, previous.pair))
+        return _primal(shifted, previous, floor, support, out=d) + self.reference, previous.pair
 
     def _gap(self, p: Tensor, d: Tensor, weight: Tensor) -> Tensor:
         """What the primal objective is above the dual one, (N,), at d = d(p): weight R(d) - <p, grad d>."""
@@ -175,7 +175,8 @@ class GenTV:
         """
         # Not linalg.vector_norm, which is slow over so short an axis on a CPU; a root and a division take longer too.
         least = weight.square().clamp_min(torch.finfo(p.dtype).tiny)
-        torch.mul(p[0], p[0], out=length).addcmul_(p[1], p[1])
+        along_x, along_y = p
+        torch.mul(along_x, along_x, out=length).addcmul_(along_y, along_y)
         p.mul_(torch.maximum(length, least, out=length).rsqrt_().mul_(weight))
 
 
@@ -184,32 +185,46 @@ def _differences(d: Tensor) -> tuple[Tensor, Tensor]:
     return F.pad(torch.diff(d, dim=-1), (0, 1)), F.pad(torch.diff(d, dim=-2), (0, 0, 0, 1))
 
 
-# A dual variable is zero in its last column or row. That is the border of the next one, so that neighbors are found by
-# one shift of all pixels in a row, which a CPU is quickest with.
+class _Image:
+    """An image, (N, 1, H, W), and views of it from the second pixel and from the second row on."""
+
+    def __init__(self, image: Tensor) -> None:
+        pixels = image.view(-1)
+        self.image, self.next = image, (pixels[1:], pixels[image.shape[-1] :])
 
 
-def _bordered(p: Tensor) -> Tensor:
-    """With zeros where no difference is, in place."""
-    p[0][..., -1] = 0
-    p[1][..., -1, :] = 0
-    return p
+class _Dual:
+    """A dual variable, (2, N, 1, H, W), zero in its last column or row, where there is no difference.
+
+    That is also the border of the next row or slice: neighbors are found by one shift of all pixels in memory, which a
+    CPU is quickest with. The views are made once, since the loop is short.
+    """
+
+    def __init__(self, pair: Tensor) -> None:
+        along_x, along_y = pair.view(2, -1)
+        self.pair, (self.x, self.y) = pair, pair
+        self.here = along_x[:-1], along_y[: -pair.shape[-1]]
+        self.border = self.x[..., -1], self.y[..., -1, :]
+        self.close()
+
+    def close(self) -> None:
+        for border in self.border:
+            border.zero_()
 
 
-def _add_differences(p: Tensor, d: Tensor, factor: float) -> None:
+def _add_differences(p: _Dual, d: _Image, factor: float) -> None:
     """p += factor * grad d, in place."""
-    width, pixels, (along_x, along_y) = d.shape[-1], d.view(-1), p.view(2, -1)
-    p.sub_(d, alpha=factor)
-    along_x[:-1].add_(pixels[1:], alpha=factor)
-    along_y[:-width].add_(pixels[width:], alpha=factor)
-    _bordered(p)
+    p.pair.sub_(d.image, alpha=factor)
+    for here, following in zip(p.here, d.next, strict=True):
+        here.add_(following, alpha=factor)
+    p.close()
 
 
-def _primal(shifted: Tensor, p: Tensor, floor: Tensor | None, support: Tensor | None, out: Tensor) -> Tensor:
+def _primal(shifted: Tensor, p: _Dual, floor: Tensor | None, support: Tensor | None, out: _Image) -> Tensor:
     """max(shifted - grad^T p, floor), 0 off the support, into `out`."""
-    width, pixels, (along_x, along_y) = out.shape[-1], out.view(-1), p.view(2, -1)
-    torch.add(shifted, p[0], out=out).add_(p[1])
-    pixels[1:].sub_(along_x[:-1])
-    pixels[width:].sub_(along_y[:-width])
+    d = torch.add(shifted, p.x, out=out.image).add_(p.y)
+    for here, following in zip(p.here, out.next, strict=True):
+        following.sub_(here)
     if floor is not None:
-        torch.maximum(out, floor, out=out)
-    return out if support is None else out.mul_(support)
+        torch.maximum(d, floor, out=d)
+    return d if support is None else d.mul_(support)

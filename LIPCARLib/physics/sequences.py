@@ -95,11 +95,11 @@ class _Curve(ABC):
 
     @abstractmethod
     def _relative(self, rate: Tensor) -> Tensor:
-        """g for rates of at least 0."""
+        """g / peak for rates of at least 0."""
 
     @abstractmethod
     def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """g and dg/dR1."""
+        """The same, and its derivative."""
 
     @abstractmethod
     def _start(self, signal: Tensor) -> Tensor:
@@ -108,8 +108,9 @@ class _Curve(ABC):
     def signal(self, rate: Tensor) -> Tensor:
         inside = rate.clamp(self.lowest_rate, self.saturated_rate)
         value = self._relative(inside)
-        value = value * torch.exp(-self.decay * inside) / self.peak if self.decay else value / self.peak
-        return value + _tangents(rate - inside, *self._end_slopes)
+        if self.decay:
+            value = value * torch.exp(-self.decay * inside)
+        return _with_tangents(value, rate - inside, *self._end_slopes)
 
     def slope(self, rate: Tensor) -> Tensor:
         return self._within(rate.clamp(self.lowest_rate, self.saturated_rate))[1]
@@ -117,12 +118,12 @@ class _Curve(ABC):
     def signal_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         inside = rate.clamp(self.lowest_rate, self.saturated_rate)
         value, slope = self._within(inside)
-        return value + _tangents(rate - inside, *self._end_slopes), slope
+        return _with_tangents(value, rate - inside, *self._end_slopes), slope
 
     def rate(self, signal: Tensor) -> Tensor:
         inside = signal.clamp(self.lowest_share, 1 - SATURATED)
         low, high = self._end_slopes
-        return self._inverse(inside) + _tangents(signal - inside, 1 / low, 1 / high)
+        return _with_tangents(self._inverse(inside), signal - inside, 1 / low, 1 / high)
 
     @cached_property
     def _end_slopes(self) -> tuple[float, float]:
@@ -134,8 +135,8 @@ class _Curve(ABC):
         """s and ds/dR1 between the tangents."""
         relative, slope = self._relative_and_slope(rate)
         if not self.decay:
-            return relative / self.peak, slope / self.peak
-        factor = torch.exp(-self.decay * rate) / self.peak
+            return relative, slope
+        factor = torch.exp(-self.decay * rate)
         return relative * factor, (slope - self.decay * relative) * factor
 
     def _inverse(self, signal: Tensor) -> Tensor:
@@ -206,12 +207,12 @@ class SaturationRecovery(_Curve):
 
     def _relative(self, rate: Tensor) -> Tensor:
         lost = torch.expm1(-self.time * rate)
-        return lost / (self.cosine * lost - self.rest)
+        return lost / (lost * (self.peak * self.cosine) - self.peak * self.rest)
 
     def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         lost = torch.expm1(-self.time * rate)
-        below = self.cosine * lost - self.rest
-        return lost / below, (lost + 1) * (self.time * self.rest) / below.square()
+        below = lost * (self.peak * self.cosine) - self.peak * self.rest
+        return lost / below, (lost + 1) * (self.peak * self.time * self.rest) / below.square()
 
     def _start(self, signal: Tensor) -> Tensor:
         relative = signal * self.peak
@@ -268,7 +269,8 @@ class InversionRecovery(_Curve):
 
     def _relative(self, rate: Tensor) -> Tensor:
         _, moving, centre, inverted, behind, pulsed, period = self._terms(rate)
-        return 1 - moving * (1 - centre) - inverted * (2 - (behind - pulsed) * moving) / (1 + period)
+        seen = inverted * (2 - (behind - pulsed) * moving) / (1 + period)
+        return (1 - moving * (1 - centre) - seen) / self.peak
 
     def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         below, moving, centre, inverted, behind, pulsed, period = self._terms(rate)
@@ -278,7 +280,7 @@ class InversionRecovery(_Curve):
         seen = inverted * flipped / (1 + period)
         d_seen = (inverted * (d_flipped - self.inversion_time * flipped) + self.period * period * seen) / (1 + period)
         d_approach = d_moving * (1 - centre) + self.until_centre * centre * moving
-        return 1 - moving * (1 - centre) - seen, -d_approach - d_seen
+        return (1 - moving * (1 - centre) - seen) / self.peak, (d_approach + d_seen) / -self.peak
 
     def _terms(self, rate: Tensor) -> tuple[Tensor, ...]:
         """1 - q; how far (1 - E) / (1 - q), where many pulses lead, is from 1; and what of a magnetization is left
@@ -334,9 +336,9 @@ class _Batch:
         return torch.cat([function(image) for function, image in zip(functions, torch.split(images, 1), strict=True)])
 
 
-def _tangents(beyond: Tensor, low: float, high: float) -> Tensor:
-    """The lines of slopes `low` and `high`, above 0, that go on below and above: 0 at 0."""
-    return high * leaky_relu(beyond, low / high)  # in one pass, with a gradient everywhere
+def _with_tangents(value: Tensor, beyond: Tensor, low: float, high: float) -> Tensor:
+    """A curve's end values, from where lines of slopes `low` and `high`, above 0, go on below and above."""
+    return torch.add(value, leaky_relu(beyond, low / high), alpha=high)  # one pass for both, with a gradient everywhere
 
 
 def _bisect(falling: Callable[[float], float], low: float, high: float) -> float:
