@@ -32,8 +32,11 @@ class AnchoredNetwork(Protocol):
     def architecture(self) -> dict[str, Any]:
         """What a manifest needs to build it again: the class name and the constructor's arguments."""
 
-    def addition(self, images: Tensor, numbers: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    def addition(self, images: Tensor, numbers: Tensor) -> Tensor:
         """What is added to the anchor, (N, 1, H, W), model scale, from `anchored.features`."""
+
+    def rounded(self, precision: torch.dtype) -> AnchoredNetwork:
+        """A copy that computes in that precision as far as it should."""
 
 
 class AnchoredModel(Model):
@@ -61,8 +64,8 @@ class AnchoredModel(Model):
     def __init__(self, network: AnchoredNetwork | None, manifest: Mapping[str, Any]) -> None:
         super().__init__(manifest)
         self._network = network
+        self._rounded: AnchoredNetwork | None = None
         self.requires_grad_(False).eval()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def session(self, slices: Slices) -> Session:
         predose, told = self._needed(slices.aligned), slices.conditions
@@ -72,7 +75,7 @@ class AnchoredModel(Model):
                 found = physics.highdose
             else:
                 physics, images, numbers = features(slices.lowdose, predose, told)
-                found = physics.highdose + _added(self._network, images, numbers, slices)
+                found = physics.highdose + self._added(self._network, images, numbers, slices)
         return Session(
             lowdose=slices.lowdose,
             predose=torch.cat((physics.predose, physics.headroom), dim=1),
@@ -92,14 +95,15 @@ class AnchoredModel(Model):
         if self._network is None:
             return super().agrees(slices)
         physics, images, numbers = features(slices.lowdose, self._needed(slices.aligned), slices.conditions)
-        full = _added(self._network, images, numbers, replace(slices, precision=torch.float32))
-        apart = (_added(self._network, images, numbers, slices) - full).abs().amax()
+        full = self._added(self._network, images, numbers, replace(slices, precision=torch.float32))
+        apart = (self._added(self._network, images, numbers, slices) - full).abs().amax()
         return bool(apart <= AGREEMENT * (physics.highdose + full).amax())
 
-
-def _added(network: AnchoredNetwork, images: Tensor, numbers: Tensor, slices: Slices) -> Tensor:
-    """What the network adds: nothing in air, where it was hardly weighed in its training."""
-    inside = body(slices.lowdose, slices.floor)
-    if images.device.type == "cpu" and not inside.any():  # elsewhere, waiting for the answer costs more
-        return torch.zeros_like(slices.lowdose)
-    return inside * network.addition(images, numbers, slices.precision)
+    def _added(self, network: AnchoredNetwork, images: Tensor, numbers: Tensor, slices: Slices) -> Tensor:
+        """What the network adds: nothing in air, where it was hardly weighed in its training."""
+        inside = body(slices.lowdose, slices.floor)
+        if images.device.type == "cpu" and not inside.any():  # elsewhere, waiting for the answer costs more
+            return torch.zeros_like(slices.lowdose)
+        if slices.precision != torch.float32:  # there is one other, of the device
+            self._rounded = network = self._rounded or network.rounded(slices.precision)
+        return inside * network.addition(images, numbers)

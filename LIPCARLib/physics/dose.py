@@ -122,7 +122,8 @@ def highdose_of(
     risen = curve.signal(torch.lerp(native, curve.rate(inside), 1 / fraction))
     fallen = (before - lowdose).clamp_min(0)
     kept = torch.minimum(fallen / fraction, DRIFT * before)
-    return full * (risen + curve.slope(saturated) / fraction * (share - inside) / slope) - fallen - (1 - fraction) * kept
+    beyond = curve.slope(saturated) / fraction * (share - inside) / slope
+    return full * (risen + beyond) - fallen - (1 - fraction) * kept
 
 
 def _before(predose: Tensor, full: Tensor, curve: SignalCurve) -> tuple[Tensor, Tensor, Tensor, Tensor]:
