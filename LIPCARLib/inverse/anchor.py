@@ -15,7 +15,7 @@ from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
-LOWDOSE_ITERATIONS, DIFFERENCE_ITERATIONS = 8, 24
+LOWDOSE_ITERATIONS, DIFFERENCE_ITERATIONS = 12, 24
 """Of the dual method of the total variation: more of them changed nothing that counts on real heads."""
 
 
