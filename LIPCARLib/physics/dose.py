@@ -95,11 +95,11 @@ def lowdose_of(
     curve = _curve(acquisition)
     before, full, least, native = _before(predose, full, curve)
     saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
-    share = torch.maximum(highdose / full, least)
+    share = torch.maximum(highdose / full, least)  # what is darker than x_P is taken off at the end
     inside = share.clamp_max(1 - SATURATED)
-    risen = curve.signal(torch.lerp(native, curve.rate(inside), fraction))
+    risen = curve.signal(native + fraction * (curve.rate(inside) - native))
     # Where the full dose leaves a share of SATURATED missing, x_L goes on along the tangent.
-    slope = fraction / curve.slope(saturated) * curve.slope(torch.lerp(native, saturated, fraction))
+    slope = fraction / curve.slope(saturated) * curve.slope((1 - fraction) * native + fraction * saturated)
     fallen = (before - highdose).clamp_min(0)
     kept = torch.minimum(fallen, DRIFT * before)
     return full * (risen + slope * (share - inside)) - fallen + (1 - fraction) * kept
@@ -116,10 +116,10 @@ def highdose_of(
     curve = _curve(acquisition)
     before, full, least, native = _before(predose, full, curve)
     saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
-    top, slope = curve.signal_and_slope(torch.lerp(native, saturated, fraction))
-    share = torch.maximum(lowdose / full, least)
+    top, slope = curve.signal_and_slope((1 - fraction) * native + fraction * saturated)
+    share = torch.maximum(lowdose / full, least)  # what is darker than x_P is taken off at the end
     inside = torch.minimum(share, top)
-    risen = curve.signal(torch.lerp(native, curve.rate(inside), 1 / fraction))
+    risen = curve.signal(native + (curve.rate(inside) - native) / fraction)
     fallen = (before - lowdose).clamp_min(0)
     kept = torch.minimum(fallen / fraction, DRIFT * before)
     beyond = curve.slope(saturated) / fraction * (share - inside) / slope
