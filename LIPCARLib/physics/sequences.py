@@ -34,8 +34,8 @@ NEWTON_STEPS = 6
 """From the left of a concave curve, quadratic; in float64 5 reach rounding for every echo time below 20 ms."""
 _TABLE_RATES = (1e-3, 1e3, 4096)
 """Rates in 1/s of the table that starts the inverse of an inversion-prepared sequence: first, last, how many."""
-_NODES = 16384
-"""Shares whose rates are kept: parabolas through three of them are exact to 3e-8, less than float32 tells apart."""
+_NODES = 8192
+"""Shares whose rates are kept: parabolas through three of them are exact to 2e-7, which float32 hardly tells apart."""
 
 
 class SignalCurve(Protocol):
@@ -85,7 +85,7 @@ def batch_curve(acquisitions: Sequence[Acquisition]) -> SignalCurve:
 
 
 class _Curve(ABC):
-    """What the curves share: the agent's T2 effect, the peak, the tangents, and the inverse: Newton's method, tabled."""
+    """What the curves share: the agent's T2 effect, the peak, the tangents, and the inverse by Newton's method."""
 
     lowest_rate: float = 0.0
     lowest_share: float = 0.0
@@ -140,10 +140,11 @@ class _Curve(ABC):
         return relative * factor, (slope - self.decay * relative) * factor
 
     def _inverse(self, signal: Tensor) -> Tensor:
-        """From a table; with a gradient, that of the implicit function, by one more step of Newton's method."""
+        """From a table of what Newton's method finds; one more step for float64, and for a gradient, which is that of
+        the implicit function."""
         with torch.no_grad():
             rate = self._looked_up(signal)
-            if not signal.requires_grad:
+            if signal.dtype == torch.float32 and not signal.requires_grad:
                 return rate
             value, slope = self._within(rate)
         return rate + (signal - value) / slope
@@ -153,7 +154,8 @@ class _Curve(ABC):
         index = (place + 0.5).int().clamp_(1, _NODES - 2)
         value, slope, bend = (table.index_select(0, index.flatten()).view_as(place) for table in self._nodes.to(signal))
         part = place.sub_(index)
-        return value.addcmul_(slope.addcmul_(bend, part), part)
+        rate: Tensor = value.addcmul_(slope.addcmul_(bend, part), part)
+        return rate
 
     @cached_property
     def _nodes(self) -> Tensor:
@@ -239,7 +241,7 @@ class InversionRecovery(_Curve):
     with one readout).
 
     The image is a magnitude, and below the rate whose signal is nulled it would be inverted: the curve is the branch
-    above the null, where it rises. The inverse has no closed form: a table starts Newton's method.
+    above the null, where it rises. The inverse has no closed form: what lies nearest starts Newton's method.
 
     Args:
         period: TR, seconds between inversions.
@@ -344,8 +346,8 @@ class _Batch:
 
 
 def _with_tangents(value: Tensor, beyond: Tensor, low: float, high: float) -> Tensor:
-    """A curve's end values, from where lines of slopes `low` and `high`, above 0, go on below and above."""
-    return torch.add(value, F.leaky_relu(beyond, low / high), alpha=high)  # one pass for both, with a gradient everywhere
+    """A curve's values, where it ends continued by lines of slopes `low` and `high`, above 0, below and above."""
+    return torch.add(value, F.leaky_relu(beyond, low / high), alpha=high)  # both in one pass, without a mask
 
 
 def _bisect(falling: Callable[[float], float], low: float, high: float) -> float:
