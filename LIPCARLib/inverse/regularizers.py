@@ -18,7 +18,7 @@ from torch.nn import functional as F
 SMOOTHING = 1e-8
 """Added under the square root of the total variation (authors' code), so that Adam has a gradient everywhere."""
 MOMENTUM = 4.0
-"""Of a cold start: the dual method converges from any number from 1 on; twelve iterations then do what sixteen did."""
+"""Of a cold start: the dual method converges from any number from 1 on; twelve iterations then do what fourteen did."""
 LOOKED_AT = 5
 """Iterations of the dual method between two looks at how exact it is; a look costs about one."""
 

@@ -130,7 +130,11 @@ def test_finite_for_every_float32(acquisition: Acquisition) -> None:
 def test_float32_is_accurate_where_tissue_is(acquisition: Acquisition) -> None:
     rates = torch.linspace(1.0, 3.0, 40)
     curve = signal_curve(acquisition)
-    torch.testing.assert_close(curve.rate(curve.signal(rates)), rates, rtol=1e-4, atol=0)
+    signal = curve.signal(rates)
+    torch.testing.assert_close(curve.rate(signal), rates, rtol=1e-4, atol=0)
+    exact = curve.rate(signal.double()).float()
+    torch.testing.assert_close(curve.rate(signal), exact, rtol=3e-6, atol=0)
+    torch.testing.assert_close(curve.rate(signal.requires_grad_()).detach(), exact, rtol=3e-5, atol=0)
 
 
 def test_the_agent_dims_when_the_echo_is_late() -> None:
@@ -148,4 +152,7 @@ def test_a_batch_is_its_images() -> None:
         together = getattr(batch, method)(rates / 3)
         alone = [getattr(signal_curve(a), method)(rates[i : i + 1] / 3) for i, a in enumerate(COMMON)]
         torch.testing.assert_close(together, torch.cat(alone))
+    both = batch.signal_and_slope(rates / 3)
+    for found, method in zip(both, ("signal", "slope"), strict=True):
+        torch.testing.assert_close(found, getattr(batch, method)(rates / 3))
     assert batch.saturated_rate.shape == (len(COMMON), 1, 1, 1)
