@@ -98,6 +98,8 @@ def test_rising_and_inverted_everywhere(acquisition: Acquisition) -> None:
     torch.testing.assert_close(curve.rate(signal), rates, rtol=1e-7, atol=1e-7)
     top = curve.signal(torch.tensor([curve.saturated_rate], dtype=torch.float64))
     assert float(top) == pytest.approx(1 - SATURATED, abs=1e-9)
+    shares = torch.linspace(curve.lowest_share - 0.1, 1.1, 801)
+    torch.testing.assert_close(curve.signal(curve.rate(shares)), shares, rtol=0, atol=1e-5)  # single precision
 
 
 @settings(deadline=None, max_examples=60)
