@@ -15,8 +15,8 @@ from .regularizers import GenTV
 
 LOWDOSE_WEIGHT, DIFFERENCE_WEIGHT = 0.6, 1.2
 """Weights of the total variation of x_L and of x_L - x_P, in standard deviations of the noise of either image."""
-ITERATIONS = 30
-"""Of the dual method of the total variation."""
+LOWDOSE_ITERATIONS, DIFFERENCE_ITERATIONS = 12, 24
+"""Of the dual method of the total variation: more of them changed nothing that counts on real heads."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def denoised_pair(lowdose: Tensor, predose: Tensor, sigma: float | Tensor) -> tu
     (True, True)
     """
     sigma = torch.as_tensor(sigma, dtype=lowdose.dtype, device=lowdose.device).expand(len(lowdose))
-    noisy = torch.cat((lowdose, lowdose - predose))
-    weight = torch.cat((LOWDOSE_WEIGHT * sigma, DIFFERENCE_WEIGHT * sigma))
-    after, difference = GenTV(torch.zeros_like(noisy)).prox(noisy, weight, iterations=ITERATIONS).chunk(2)
+    free = GenTV(torch.zeros_like(lowdose))
+    after = free.prox(lowdose, LOWDOSE_WEIGHT * sigma, iterations=LOWDOSE_ITERATIONS)
+    difference = free.prox(lowdose - predose, DIFFERENCE_WEIGHT * sigma, iterations=DIFFERENCE_ITERATIONS)
     after = after.clamp_min(0)
     return (after - difference).clamp_min(0), after
 
@@ -125,12 +125,10 @@ def noise_between(lowdose: Tensor, predose: Tensor, apart: int = 1, known: Tenso
     >>> round(noise_between(lowdose, predose).item(), 2)
     0.02
     """
-    near, far = slice(None, -apart), slice(apart, None)
-    corners = [(..., rows, columns) for rows in (near, far) for columns in (near, far)]
-    a, b, c, d = ((lowdose - predose)[corner] for corner in corners)
-    seen = lowdose > BODY_THRESHOLD if known is None else (lowdose > BODY_THRESHOLD) & known  # air shows other noise
-    tissue = torch.stack([seen[corner] for corner in corners]).all(0)
-    second = (a - b - c + d).abs().masked_fill(~tissue, torch.nan).flatten(1)
+    air = lowdose <= BODY_THRESHOLD if known is None else (lowdose <= BODY_THRESHOLD) | ~known  # shows other noise
+    tissue = (lowdose - predose).masked_fill(air, torch.nan)
+    across = tissue[..., apart:, :] - tissue[..., :-apart, :]
+    second = (across[..., apart:] - across[..., :-apart]).abs_().flatten(1)
     if not second.shape[1]:
         return lowdose.new_zeros(len(lowdose))
     return second.nanmedian(dim=1).values.nan_to_num(0.0) / (0.6745 * math.sqrt(8))

@@ -93,13 +93,16 @@ def lowdose_of(
         acquisition: of the images; or its curve.
     """
     curve = _curve(acquisition)
-    before, full, native = _before(predose, full, curve)
-    share = highdose / full
-    inside = torch.minimum(torch.maximum(share, before / full), torch.full_like(share, 1 - SATURATED))
-    risen = full * curve.signal(native + fraction * (curve.rate(inside) - native))
-    risen = risen + _saturated_slope(native, fraction, curve) * (highdose - full * inside)
+    before, full, least, native = _before(predose, full, curve)
+    saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
+    share = torch.maximum(highdose / full, least)  # what is darker than x_P is taken off at the end
+    inside = share.clamp_max(1 - SATURATED)
+    risen = curve.signal(native + fraction * (curve.rate(inside) - native))
+    # Where the full dose leaves a share of SATURATED missing, x_L goes on along the tangent.
+    slope = fraction / curve.slope(saturated) * curve.slope((1 - fraction) * native + fraction * saturated)
     fallen = (before - highdose).clamp_min(0)
-    return torch.where(highdose > before, risen, highdose + (1 - fraction) * torch.minimum(fallen, DRIFT * before))
+    kept = torch.minimum(fallen, DRIFT * before)
+    return full * (risen + slope * (share - inside)) - fallen + (1 - fraction) * kept
 
 
 def highdose_of(
@@ -111,29 +114,24 @@ def highdose_of(
 ) -> Tensor:
     """x_H of x_L, the inverse of :func:`lowdose_of` with the same arguments."""
     curve = _curve(acquisition)
-    before, full, native = _before(predose, full, curve)
+    before, full, least, native = _before(predose, full, curve)
     saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
-    share = lowdose / full
-    top = curve.signal(native + fraction * (saturated - native))
-    inside = torch.minimum(torch.maximum(share, before / full), top)
-    risen = full * curve.signal(native + (curve.rate(inside) - native) / fraction)
-    risen = risen + (lowdose - full * inside) / _saturated_slope(native, fraction, curve)
-    fallen = torch.minimum((before - lowdose).clamp_min(0) / fraction, DRIFT * before)
-    return torch.where(lowdose > before, risen, lowdose - (1 - fraction) * fallen)
+    top, slope = curve.signal_and_slope((1 - fraction) * native + fraction * saturated)
+    share = torch.maximum(lowdose / full, least)  # what is darker than x_P is taken off at the end
+    inside = torch.minimum(share, top)
+    risen = curve.signal(native + (curve.rate(inside) - native) / fraction)
+    fallen = (before - lowdose).clamp_min(0)
+    kept = torch.minimum(fallen / fraction, DRIFT * before)
+    beyond = curve.slope(saturated) / fraction * (share - inside) / slope
+    return full * (risen + beyond) - fallen - (1 - fraction) * kept
 
 
-def _before(predose: Tensor, full: Tensor, curve: SignalCurve) -> tuple[Tensor, Tensor, Tensor]:
-    """x_P of at least 0, M with room above it, and R10."""
+def _before(predose: Tensor, full: Tensor, curve: SignalCurve) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x_P of at least 0, M with room above it, the share that x_P is of M, and R10."""
     before = predose.clamp_min(0)
     full = torch.maximum(full, before / FULLEST).clamp_min(FAINTEST * DARKEST)
-    return before, full, curve.rate(before / full)
-
-
-def _saturated_slope(native: Tensor, fraction: float | Tensor, curve: SignalCurve) -> Tensor:
-    """dx_L / dx_H where the full dose leaves a share of SATURATED missing: beyond, x_L goes on along this tangent."""
-    saturated = torch.as_tensor(curve.saturated_rate, dtype=native.dtype, device=native.device)
-    slope = curve.slope(native + fraction * (saturated - native))
-    return fraction * slope / curve.slope(saturated)
+    share = before / full
+    return before, full, share, curve.rate(share)
 
 
 def _curve(acquisition: Acquisition | SignalCurve) -> SignalCurve:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .acquisition import Acquisition, PulseSequence
 
@@ -33,6 +34,8 @@ NEWTON_STEPS = 6
 """From the left of a concave curve, quadratic; in float64 5 reach rounding for every echo time below 20 ms."""
 _TABLE_RATES = (1e-3, 1e3, 4096)
 """Rates in 1/s of the table that starts the inverse of an inversion-prepared sequence: first, last, how many."""
+_NODES = 8192
+"""Shares whose rates are kept: parabolas through three of them are exact to 2e-7, which float32 hardly tells apart."""
 
 
 class SignalCurve(Protocol):
@@ -47,6 +50,9 @@ class SignalCurve(Protocol):
 
     def slope(self, rate: Tensor) -> Tensor:
         """ds/dR1, above 0."""
+
+    def signal_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, in less time than one by one."""
 
     def rate(self, signal: Tensor) -> Tensor:
         """R1(s), the inverse of `signal`."""
@@ -88,42 +94,88 @@ class _Curve(ABC):
     peak: float
 
     @abstractmethod
-    def _relative(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """g and dg/dR1 for rates of at least 0."""
+    def _relative(self, rate: Tensor) -> Tensor:
+        """g / peak for rates of at least 0."""
+
+    @abstractmethod
+    def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and its derivative."""
 
     @abstractmethod
     def _start(self, signal: Tensor) -> Tensor:
         """A first rate for shares from `lowest_share` to 1 - SATURATED."""
 
-    def _within(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        relative, slope = self._relative(rate)
-        if not self.decay:
-            return relative / self.peak, slope / self.peak
-        factor = torch.exp(-self.decay * rate) / self.peak
-        return relative * factor, (slope - self.decay * relative) * factor
-
     def signal(self, rate: Tensor) -> Tensor:
         inside = rate.clamp(self.lowest_rate, self.saturated_rate)
-        value, slope = self._within(inside)
-        return value + slope * (rate - inside)
+        value = self._relative(inside)
+        if self.decay:
+            value = value * torch.exp(-self.decay * inside)
+        return _with_tangents(value, rate - inside, *self._end_slopes)
 
     def slope(self, rate: Tensor) -> Tensor:
         return self._within(rate.clamp(self.lowest_rate, self.saturated_rate))[1]
 
+    def signal_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        inside = rate.clamp(self.lowest_rate, self.saturated_rate)
+        value, slope = self._within(inside)
+        return _with_tangents(value, rate - inside, *self._end_slopes), slope
+
     def rate(self, signal: Tensor) -> Tensor:
         inside = signal.clamp(self.lowest_share, 1 - SATURATED)
-        found = self._inverse(inside)
-        return found + (signal - inside) / self._within(found)[1].detach()
+        low, high = self._end_slopes
+        return _with_tangents(self._inverse(inside), signal - inside, 1 / low, 1 / high)
+
+    @cached_property
+    def _end_slopes(self) -> tuple[float, float]:
+        """ds/dR1 where the curve begins and where its tangent takes over."""
+        low, high = self._within(torch.tensor([self.lowest_rate, self.saturated_rate], dtype=torch.float64))[1].tolist()
+        return low, high
+
+    def _within(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """s and ds/dR1 between the tangents."""
+        relative, slope = self._relative_and_slope(rate)
+        if not self.decay:
+            return relative, slope
+        factor = torch.exp(-self.decay * rate)
+        return relative * factor, (slope - self.decay * relative) * factor
 
     def _inverse(self, signal: Tensor) -> Tensor:
-        """By Newton's method; the gradient is that of the implicit function, one more step from where it ended."""
+        """From a table of what Newton's method finds; one more step for float64, and for a gradient, which is that of
+        the implicit function."""
         with torch.no_grad():
-            rate = self._start(signal)
-            for _ in range(NEWTON_STEPS):
-                value, slope = self._within(rate)
-                rate = (rate + (signal - value) / slope).clamp(self.lowest_rate, self.saturated_rate)
+            rate = self._looked_up(signal)
+            if signal.dtype == torch.float32 and not signal.requires_grad:
+                return rate
             value, slope = self._within(rate)
         return rate + (signal - value) / slope
+
+    def _looked_up(self, signal: Tensor) -> Tensor:
+        place = ((signal - self.lowest_share) * ((_NODES - 1) ** 2 / (1 - SATURATED - self.lowest_share))).sqrt_()
+        index = (place + 0.5).int().clamp_(1, _NODES - 2)
+        value, slope, bend = (table.index_select(0, index.flatten()).view_as(place) for table in self._nodes.to(signal))
+        part = place.sub_(index)
+        rate: Tensor = value.addcmul_(slope.addcmul_(bend, part), part)
+        return rate
+
+    @cached_property
+    def _nodes(self) -> Tensor:
+        """R1 of _NODES shares, and the slope and curvature of the parabola through each and its neighbors.
+
+        Evenly spaced are the roots of what the shares are above the lowest, where a curve may begin without slope.
+        """
+        roots = torch.linspace(0, 1, _NODES, dtype=torch.float64)
+        rates = self._solved(self.lowest_share + (1 - SATURATED - self.lowest_share) * roots.square())
+        before, middle, after = rates[:-2], rates[1:-1], rates[2:]
+        parabolas = torch.stack((middle, (after - before) / 2, (after + before) / 2 - middle))
+        return F.pad(parabolas, (1, 1))  # no one asks for the ends
+
+    def _solved(self, signal: Tensor) -> Tensor:
+        """R1(s) by Newton's method alone."""
+        rate = self._start(signal)
+        for _ in range(NEWTON_STEPS + 1):
+            value, slope = self._within(rate)
+            rate = (rate + (signal - value) / slope).clamp(self.lowest_rate, self.saturated_rate)
+        return rate
 
 
 class SaturationRecovery(_Curve):
@@ -162,10 +214,14 @@ class SaturationRecovery(_Curve):
         recovered = -math.expm1(-self.time * rate)
         return self.time * (1 - recovered) * self.rest / (recovered * (self.rest + self.cosine * recovered))
 
-    def _relative(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        recovered = -torch.expm1(-self.time * rate)
-        below = self.rest + self.cosine * recovered
-        return recovered / below, self.time * self.rest * (1 - recovered) / below.square()
+    def _relative(self, rate: Tensor) -> Tensor:
+        lost = torch.expm1(-self.time * rate)
+        return lost / (lost * (self.peak * self.cosine) - self.peak * self.rest)
+
+    def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        lost = torch.expm1(-self.time * rate)
+        below = lost * (self.peak * self.cosine) - self.peak * self.rest
+        return lost / below, (lost + 1) * (self.peak * self.time * self.rest) / below.square()
 
     def _start(self, signal: Tensor) -> Tensor:
         relative = signal * self.peak
@@ -185,7 +241,7 @@ class InversionRecovery(_Curve):
     with one readout).
 
     The image is a magnitude, and below the rate whose signal is nulled it would be inverted: the curve is the branch
-    above the null, where it rises. The inverse has no closed form: a table starts Newton's method.
+    above the null, where it rises. The inverse has no closed form: what lies nearest starts Newton's method.
 
     Args:
         period: TR, seconds between inversions.
@@ -199,9 +255,10 @@ class InversionRecovery(_Curve):
     def __init__(
         self, period: float, inversion_time: float, flip: float, spacing: float, pulses: int, decay: float = 0.0
     ) -> None:
-        self.spacing, self.pulses, self.before_centre = spacing, pulses, pulses // 2
-        self.before = inversion_time - self.before_centre * spacing
-        self.after = period - self.before - pulses * spacing
+        self.period, self.inversion_time, self.spacing, self.pulses = period, inversion_time, spacing, pulses
+        self.until_centre = pulses // 2 * spacing
+        self.with_pulses = period - inversion_time + self.until_centre
+        self.after = self.with_pulses - pulses * spacing
         self.cosine, self.rest = math.cos(flip), 2 * math.sin(flip / 2) ** 2
         self.decay, self.peak = decay, 1.0
         first, last, count = _TABLE_RATES
@@ -217,37 +274,39 @@ class InversionRecovery(_Curve):
         self.lowest_rate, self.lowest_share = float(self._rates[0]), float(self._shares[0])
         self.saturated_rate = float(self._rates[-1])
         # To rounding: the tangents on both sides have to meet.
-        self.saturated_rate = float(self._inverse(torch.tensor([1 - SATURATED], dtype=torch.float64)))
+        self.saturated_rate = float(self._solved(torch.tensor([1 - SATURATED], dtype=torch.float64)))
 
-    def _relative(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        gap = self.spacing
-        recovered = -torch.expm1(-gap * rate)
-        below = self.rest + self.cosine * recovered
-        steady, d_steady = recovered / below, gap * self.rest * (1 - recovered) / below.square()
-        ahead, d_ahead = _decay(self.before, rate)
-        behind, d_behind = _decay(self.after, rate)
-        all_pulses, d_all = self._pulses(self.pulses, rate)
-        half, d_half = self._pulses(self.before_centre, rate)
-        # After the readout, had the period begun saturated, and at its end.
-        read = all_pulses * (1 - ahead) + steady * (1 - all_pulses)
-        d_read = d_all * (1 - ahead - steady) - all_pulses * d_ahead + d_steady * (1 - all_pulses)
-        gained = (1 - behind) + behind * read
-        d_gained = d_behind * (read - 1) + behind * d_read
-        loop = 1 + all_pulses * ahead * behind
-        d_loop = d_all * ahead * behind + all_pulses * (d_ahead * behind + ahead * d_behind)
-        start = gained / loop
-        d_start = (d_gained - start * d_loop) / loop
-        inverted = 1 - ahead * (1 + start)
-        d_inverted = -d_ahead * (1 + start) - ahead * d_start
+    def _relative(self, rate: Tensor) -> Tensor:
+        _, moving, centre, inverted, behind, pulsed, period = self._terms(rate)
+        seen = inverted * (2 - (behind - pulsed) * moving) / (1 + period)
+        return (1 - moving * (1 - centre) - seen) / self.peak
+
+    def _relative_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        below, moving, centre, inverted, behind, pulsed, period = self._terms(rate)
+        d_moving = moving * -self.spacing / below
+        flipped = 2 - (behind - pulsed) * moving
+        d_flipped = (self.after * behind - self.with_pulses * pulsed) * moving - (behind - pulsed) * d_moving
+        seen = inverted * flipped / (1 + period)
+        d_seen = (inverted * (d_flipped - self.inversion_time * flipped) + self.period * period * seen) / (1 + period)
+        d_approach = d_moving * (1 - centre) + self.until_centre * centre * moving
+        return (1 - moving * (1 - centre) - seen) / self.peak, (d_approach + d_seen) / -self.peak
+
+    def _terms(self, rate: Tensor) -> tuple[Tensor, ...]:
+        """1 - q; how far (1 - E) / (1 - q), where many pulses lead, is from 1; and what of a magnetization is left
+        after the first half of the pulses; after that and the time before them; after the time behind all pulses;
+        after them too; after a whole period."""
+        lost = torch.expm1(-self.spacing * rate)
+        below = self.rest - self.cosine * lost
+        half, whole = self.cosine ** (self.pulses // 2), self.cosine**self.pulses
         return (
-            half * inverted + steady * (1 - half),
-            d_half * (inverted - steady) + half * d_inverted + d_steady * (1 - half),
+            below,
+            (lost + 1) * self.rest / below,
+            half * torch.exp(-self.until_centre * rate),
+            half * torch.exp(-self.inversion_time * rate),
+            torch.exp(-self.after * rate),
+            whole * torch.exp(-self.with_pulses * rate),
+            whole * torch.exp(-self.period * rate),
         )
-
-    def _pulses(self, count: int, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """q^count and its derivative."""
-        value, slope = _decay(count * self.spacing, rate)
-        return self.cosine**count * value, self.cosine**count * slope
 
     def _start(self, signal: Tensor) -> Tensor:
         shares, rates = (table.to(signal) for table in (self._shares, self._rates))
@@ -273,6 +332,9 @@ class _Batch:
     def slope(self, rate: Tensor) -> Tensor:
         return self._each([curve.slope for curve in self.curves], rate)
 
+    def signal_and_slope(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        return self.signal(rate), self.slope(rate)
+
     def rate(self, signal: Tensor) -> Tensor:
         return self._each([curve.rate for curve in self.curves], signal)
 
@@ -283,10 +345,9 @@ class _Batch:
         return torch.cat([function(image) for function, image in zip(functions, torch.split(images, 1), strict=True)])
 
 
-def _decay(time: float, rate: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(-time R1) and its derivative."""
-    value = torch.exp(-time * rate)
-    return value, -time * value
+def _with_tangents(value: Tensor, beyond: Tensor, low: float, high: float) -> Tensor:
+    """A curve's values, where it ends continued by lines of slopes `low` and `high`, above 0, below and above."""
+    return torch.add(value, F.leaky_relu(beyond, low / high), alpha=high)  # both in one pass, without a mask
 
 
 def _bisect(falling: Callable[[float], float], low: float, high: float) -> float:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from LIPCARLib.inverse.anchor import anchor, noise_between
 from LIPCARLib.inverse.anchored import IMAGE_CHANNELS, SCALAR_CHANNELS, AnchoredPrior, features
@@ -103,6 +104,30 @@ def test_the_architecture_builds_the_same_network_again() -> None:
     arguments = dict(network.architecture)
     assert arguments.pop("class") == "AnchoredPrior"
     AnchoredPrior(**arguments).load_state_dict(network.state_dict())
+
+
+def test_the_network_is_made_of_plain_convolutions() -> None:
+    """The first and the merging layers are computed in other ways than their weights say."""
+    torch.manual_seed(0)
+    network = AnchoredPrior((8, 6), depth=1)
+    seen, h, skip = torch.rand(2, IMAGE_CHANNELS, 12, 20), torch.rand(2, 8, 12, 20), torch.rand(2, 8, 12, 20)
+    plain = F.conv2d(F.pixel_unshuffle(seen, 2), network.stem.weight, network.stem.bias, padding=1)
+    torch.testing.assert_close(network.stem(seen), plain, rtol=1e-4, atol=1e-5)
+    (merge,) = network.merge
+    torch.testing.assert_close(merge(h, skip), F.conv2d(torch.cat((h, skip), 1), merge.weight, merge.bias))
+
+
+def test_rounded_below_half_the_size_it_adds_nearly_the_same() -> None:
+    low, before = images(1, 64, 64)
+    _, seen, numbers = features(low, before, conditions())
+    network = awake((8, 16, 16))
+    exact = network.addition(seen, numbers)
+    rounded = network.rounded(torch.bfloat16)
+    kinds = {name: weight.dtype for name, weight in rounded.named_parameters()}
+    assert kinds["stem.weight"] == kinds["decoder.1.0.first.weight"] == kinds["told.0.weight"] == torch.float32
+    assert kinds["down.0.weight"] == kinds["encoder.1.0.first.weight"] == kinds["merge.0.weight"] == torch.bfloat16
+    assert 0 < (rounded.addition(seen, numbers) - exact).abs().max() < 0.02 * exact.abs().max()
+    assert torch.equal(network.addition(seen, numbers), exact)  # the network itself is as it was
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.03])

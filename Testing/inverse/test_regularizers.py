@@ -181,6 +181,24 @@ def test_any_start_of_the_dual_leads_to_the_same_image(lower: float | None) -> N
     assert dual.square().sum(0).sqrt().max() <= 0.2 * (1 + 1e-12)
 
 
+def test_a_cold_start_with_momentum_saves_iterations() -> None:
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.zeros(2, 1, 48, 48)
+    clean[..., 12:30, 8:40] = 0.4
+    noisy = clean + 0.02 * torch.randn(clean.shape, generator=rng)
+    regularizer = GenTV(torch.zeros_like(noisy))
+    exact = regularizer.prox(noisy, 0.02, iterations=LONG)
+    plain, _ = regularizer.prox_from(noisy, 0.02, regularizer.cold_dual(noisy), iterations=14)
+    assert (regularizer.prox(noisy, 0.02, iterations=12) - exact).norm() < (plain - exact).norm()
+
+
+def test_images_may_lie_in_memory_as_they_like() -> None:
+    x, reference = tensor(*images(2)), tensor(*images(2, seed=1))
+    expected = GenTV(reference).prox(x, 0.2, iterations=20)
+    for turned in (x.mT.contiguous().mT, x.repeat(1, 2, 1, 1)[:, :1], x.repeat(1, 1, 1, 2)[..., : x.shape[-1]]):
+        torch.testing.assert_close(GenTV(reference).prox(turned, 0.2, iterations=20), expected)
+
+
 def test_a_warm_start_saves_iterations() -> None:
     x, reference = tensor(*images(1)), tensor(*images(1, seed=1))
     regularizer = GenTV(reference)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +185,17 @@ def test_a_batch_of_acquisitions_and_fractions() -> None:
         one = [image[i : i + 1] for image in (predose + rise, predose, full)]
         torch.testing.assert_close(low[i : i + 1], lowdose_of(*one, float(fractions[i]), acquisition))
     torch.testing.assert_close(highdose_of(low, predose, full, fractions, curve), predose + rise, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("function", [lowdose_of, highdose_of])
+@pytest.mark.parametrize("acquisition", COMMON, ids=IDS)
+def test_images_of_single_and_double_precision_go_together(
+    function: Callable[..., Any], acquisition: Acquisition
+) -> None:
+    image, predose = torch.rand(2, 1, 4, 5)
+    full = headroom(predose, acquisition)
+    expected = function(image.double(), predose.double(), full.double(), 0.2, acquisition)
+    for one, other in ((image, predose.double()), (image.double(), predose)):
+        found = function(one, other, full, 0.2, acquisition)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -98,6 +98,8 @@ def test_rising_and_inverted_everywhere(acquisition: Acquisition) -> None:
     torch.testing.assert_close(curve.rate(signal), rates, rtol=1e-7, atol=1e-7)
     top = curve.signal(torch.tensor([curve.saturated_rate], dtype=torch.float64))
     assert float(top) == pytest.approx(1 - SATURATED, abs=1e-9)
+    shares = torch.linspace(curve.lowest_share - 0.1, 1.1, 801)
+    torch.testing.assert_close(curve.signal(curve.rate(shares)), shares, rtol=0, atol=1e-5)  # single precision
 
 
 @settings(deadline=None, max_examples=60)
@@ -130,7 +132,11 @@ def test_finite_for_every_float32(acquisition: Acquisition) -> None:
 def test_float32_is_accurate_where_tissue_is(acquisition: Acquisition) -> None:
     rates = torch.linspace(1.0, 3.0, 40)
     curve = signal_curve(acquisition)
-    torch.testing.assert_close(curve.rate(curve.signal(rates)), rates, rtol=1e-4, atol=0)
+    signal = curve.signal(rates)
+    torch.testing.assert_close(curve.rate(signal), rates, rtol=1e-4, atol=0)
+    exact = curve.rate(signal.double()).float()
+    torch.testing.assert_close(curve.rate(signal), exact, rtol=3e-6, atol=0)
+    torch.testing.assert_close(curve.rate(signal.requires_grad_()).detach(), exact, rtol=3e-5, atol=0)
 
 
 def test_the_agent_dims_when_the_echo_is_late() -> None:
@@ -148,4 +154,7 @@ def test_a_batch_is_its_images() -> None:
         together = getattr(batch, method)(rates / 3)
         alone = [getattr(signal_curve(a), method)(rates[i : i + 1] / 3) for i, a in enumerate(COMMON)]
         torch.testing.assert_close(together, torch.cat(alone))
+    both = batch.signal_and_slope(rates / 3)
+    for found, method in zip(both, ("signal", "slope"), strict=True):
+        torch.testing.assert_close(found, getattr(batch, method)(rates / 3))
     assert batch.saturated_rate.shape == (len(COMMON), 1, 1, 1)
