@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy
 
 from ..errors import LIPCARError
+from .threads import slicewise
 
 Mask = npt.NDArray[np.bool_]
 
@@ -189,8 +190,12 @@ def limited(image: np.ndarray) -> np.ndarray:
 
 def local_mean(slices: np.ndarray, width: int) -> np.ndarray:
     """(S, H, W) float32, averaged in the slice over an odd number of pixels a side; edges repeat."""
-    mean: np.ndarray = scipy.ndimage.uniform_filter(slices, (1, width, width), output=np.float32, mode="nearest")
-    return mean
+
+    def averaged(some: np.ndarray) -> np.ndarray:
+        mean: np.ndarray = scipy.ndimage.uniform_filter(some, (1, width, width), output=np.float32, mode="nearest")
+        return mean
+
+    return slicewise(averaged, slices)
 
 
 def order_statistic(values: np.ndarray, percentile: float) -> float:
