@@ -24,6 +24,7 @@ from .intensity import (
     some_slices,
     threshold,
 )
+from .threads import side_by_side
 
 GAIN_TOLERANCE = 0.025
 """Smaller changes are left alone: on real heads they grew with the dose, as no gain does."""
@@ -263,16 +264,19 @@ def _windows(predose: np.ndarray, lowdose: np.ndarray) -> _Windows | None:
     grid = (slice(None), slice(start, None, WINDOW_STEP), slice(start, None, WINDOW_STEP))
 
     def averaged(image: np.ndarray) -> FloatArray:
-        mean: FloatArray = scipy.ndimage.uniform_filter(image.astype(np.float64), size, mode="constant")[grid]
+        mean: FloatArray = image.astype(np.float64)
+        for axis in (1, 2, 0):  # along the slices last, where few pixels are left
+            mean = scipy.ndimage.uniform_filter1d(mean, size[axis], axis, mode="constant")
+            mean = mean[(slice(None),) * axis + grid[axis : axis + 1]]
         return mean
 
+    def signal(image: np.ndarray) -> FloatArray:
+        # Magnitude images: the mean square is that of the signal + 2 sigma^2.
+        square: FloatArray = averaged(np.square(image, dtype=np.float64) * tissue) / np.maximum(filled, 1e-9)
+        return square - 2 * noise_deviation(image) ** 2
+
     filled = averaged(tissue)
-    # Magnitude images: the mean square is that of the signal + 2 sigma^2.
-    before, after = (
-        averaged(np.square(image, dtype=np.float64) * tissue) / np.maximum(filled, 1e-9)
-        - 2 * noise_deviation(image) ** 2
-        for image in (predose, lowdose)
-    )
+    before, after = side_by_side(signal, (predose, lowdose))
     within = tissue[grid] & (filled > 0.5) & (before > 0) & (after > 0)
     if not within.any():
         return None

@@ -142,7 +142,7 @@ def bright_level(values: np.ndarray) -> float:
         raise LIPCARError("The image has no voxel above zero; a magnitude image of a patient is expected.")
     # Counted from the brightest, -1. Few are that bright: what some voxels tell keeps the others from being sorted.
     ranks = [_rank(count, percentile) - count for percentile in (BRIGHT_PERCENTILE, REST_PERCENTILE)]
-    top = values[values > order_statistic(values[:: 1 + values.size // FEW], 94)]
+    top = values[values > order_statistic(values[:: 1 + values.size // FEW], 97)]
     if top.size < -ranks[1]:
         top = values[values > 0]
     bright, rest = (float(value) for value in np.partition(top, ranks)[ranks])

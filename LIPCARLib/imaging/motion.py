@@ -28,6 +28,8 @@ SAMPLES = 20_000
 """Voxels of tissue that are compared; three times as many were no more accurate."""
 SMOOTHING = (1 / 20, 1 / 48, 1 / 160)
 """Standard deviations of the Gaussians, coarse to fine, as shares of the longer side of the slice."""
+FINE = 2
+"""Pixels: where the Gaussian is twice as wide or more, blocks are averaged first; smaller ones tell nothing there."""
 STEPS = 12
 """Of Gauss and Newton on each level, at most."""
 SETTLED = 0.01
@@ -169,7 +171,10 @@ def find_motion(predose: np.ndarray, lowdose: np.ndarray, spacing: FloatArray) -
     free = np.ones(6, bool) if len(lowdose) >= LEAST_SLICES else np.array([0, 1, 1, 1, 0, 0], bool)
     for share in SMOOTHING:
         sigma = max(share * max(after.shape[1:]), 0.7) * step[1:].min()
-        level = _Level.of(before, after, step, origin, sigma)
+        side = max(1, int(sigma / (FINE * step[1:].max())))
+        coarser = (1, side, side)
+        images = [_averaged(image, coarser) for image in (before, after)]
+        level = _Level.of(*images, step * coarser, origin + (np.array(coarser) - 1) / 2 * step, sigma)
         if level is None:
             return None
         for _ in range(STEPS):
