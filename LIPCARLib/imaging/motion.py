@@ -173,8 +173,8 @@ def find_motion(predose: np.ndarray, lowdose: np.ndarray, spacing: FloatArray) -
         sigma = max(share * max(after.shape[1:]), 0.7) * step[1:].min()
         side = max(1, int(sigma / (FINE * step[1:].max())))
         coarser = (1, side, side)
-        images = [_averaged(image, coarser) for image in (before, after)]
-        level = _Level.of(*images, step * coarser, origin + (np.array(coarser) - 1) / 2 * step, sigma)
+        first, second = (_averaged(image, coarser) for image in (before, after))
+        level = _Level.of(first, second, step * coarser, origin + (np.array(coarser) - 1) / 2 * step, sigma)
         if level is None:
             return None
         for _ in range(STEPS):
@@ -212,7 +212,7 @@ class _Level:
         smooth = partial(scipy.ndimage.gaussian_filter, sigma=widths, truncate=3)
         before, after = side_by_side(smooth, (predose, lowdose))
         tissue = foreground(after)
-        count = np.count_nonzero(tissue)
+        count = int(np.count_nonzero(tissue))
         if count < TISSUE_PIXELS:
             return None
         where = places_in(tissue, -(-count // SAMPLES))

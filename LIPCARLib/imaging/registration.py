@@ -279,13 +279,14 @@ def move(volume: np.ndarray, shift: Shift) -> np.ndarray:
     """
     margin = int(SHIFT_LIMIT) + 2
     height, width = (side + 2 * margin for side in volume.shape[1:])
-    phase = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width)[None, :] * shift[1]
-    ramp = np.exp(-2j * np.pi * phase)
+    along_h, along_w = np.fft.fftfreq(height) * shift[0], np.fft.rfftfreq(width) * shift[1]
+    ramp = np.outer(np.exp(-2j * np.pi * along_h), np.exp(-2j * np.pi * along_w))
+    ramp = ramp.astype(np.result_type(volume, np.complex64))  # float32 stays float32
     moved = np.empty_like(volume)
 
     def move_one(source: np.ndarray, target: np.ndarray) -> None:
         padded = np.pad(source, margin, mode="edge")
-        back = np.fft.irfft2(np.fft.rfft2(padded) * ramp, s=padded.shape)
+        back = scipy.fft.irfft2(scipy.fft.rfft2(padded) * ramp, s=padded.shape)
         np.maximum(back[margin:-margin, margin:-margin], 0, out=target, casting="same_kind")
 
     side_by_side(move_one, volume, moved)
