@@ -10,6 +10,8 @@ BYTES_PER_PIXEL = 2000
 """Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch (resident set, CPU)."""
 CPU_PIXELS = 256 * 256
 """One slice of that size at a time: batches are no faster there, and a panel that waits for a step moves sooner."""
+LANE_PIXELS = 16 * CPU_PIXELS
+"""In all lanes of a CPU together: 2 GB."""
 GPU_PIXELS = 64 * 256 * 256
 FREE_SHARE = 0.6
 """Of the free memory: other programs (Slicer's own rendering among them) need some too."""
@@ -79,6 +81,16 @@ def batch_size(device: torch.device, height: int, width: int) -> int:
     else:
         most = CPU_PIXELS
     return max(1, int(most // pixels))
+
+
+def lane_count(device: torch.device, height: int, width: int) -> int:
+    """How many batches of slices of height x width pixels to solve side by side; a GPU takes one after the other.
+
+    >>> lane_count(torch.device("cpu"), 2048, 2048)
+    1
+    """
+    most = LANE_PIXELS // max(height * width, CPU_PIXELS)
+    return max(1, min(torch.get_num_threads(), most)) if device.type == "cpu" else 1
 
 
 def fast_precision(device: torch.device) -> torch.dtype:

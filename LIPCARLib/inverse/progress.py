@@ -38,29 +38,19 @@ class Progress:
 class Clock:
     """Tells how far the work is and how long it takes.
 
-    >>> Clock(4, "CPU, 1 thread").progress(done=1, working=2, part=0.5).fraction
+    >>> Clock(4, "CPU, 1 thread").progress(done=1, begun=1.0).fraction
     0.5
     """
 
     def __init__(self, total: int, device: str) -> None:
         self.total, self.device, self._began = total, device, time.monotonic()
 
-    def progress(self, done: int, working: int = 0, part: float = 0.0) -> Progress:
-        """With `done` slices finished and `part`, 0..1, of `working` others."""
-        fraction = (done + working * part) / self.total
+    def progress(self, done: int, begun: float = 0.0) -> Progress:
+        """With `done` slices finished and as much of others as `begun` slices are."""
+        fraction = min(1.0, (done + begun) / self.total)
         elapsed = time.monotonic() - self._began
         left = elapsed / fraction - elapsed if fraction else None
         return Progress(done, self.total, fraction, left, self.device)
-
-    def watched(
-        self, steps: Generator[float, None, Returned], done: int, working: int
-    ) -> Generator[Progress, None, Returned]:
-        """The same steps, telling the progress of all."""
-
-        def told(part: float) -> Progress:
-            return self.progress(done, working, part)
-
-        return (yield from mapped(steps, told))
 
 
 def complete(steps: Generator[Yielded, None, Returned], report: Callable[[Yielded], None] | None = None) -> Returned:

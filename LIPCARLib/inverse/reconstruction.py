@@ -19,7 +19,16 @@ from ..physics import DOSE_FRACTION
 from . import consistency
 from .alpha import ALPHA, AUTO, check_alpha
 from .conditions import Conditions
-from .devices import batch_size, choose_device, describe, fast_precision, is_out_of_memory, release_memory
+from .devices import (
+    batch_size,
+    choose_device,
+    describe,
+    fast_precision,
+    is_out_of_memory,
+    lane_count,
+    release_memory,
+)
+from .lanes import side_by_side
 from .progress import Clock, Progress
 from .regularizers import GenTV
 from .result import Batch, Result, assembled, finite
@@ -66,8 +75,9 @@ def reconstruct(
         solver: "proximal" or "adam".
         iterations: network evaluations ("proximal", at most) or steps ("adam") per slice; None for the default.
         device: as in :func:`devices.choose_device`.
-        slices_at_once: None decides from the device's free memory. The result does not depend on it beyond float
-            rounding (which "adam" magnifies where a gradient is almost zero).
+        slices_at_once: so many, one such batch after the other; None decides by the device's free memory and, on a
+            CPU, by its processors, which then work on slices side by side. The result does not depend on it beyond
+            float rounding (which "adam" magnifies where a gradient is almost zero).
         data_consistency: whether the result holds F(x) - x_L, for one more forward pass of the network, which does
             not count as an evaluation.
         around_prior: False for plain total variation of x instead of GenTV around the prior, the paper's comparison.
@@ -100,8 +110,7 @@ def reconstruct(
         raise LIPCARError(f"{slices_at_once} slices at once were asked for; at least 1 is expected.")
     device = choose_device(device) if isinstance(device, str) else device
     model.to(device)
-    at_once = batch_size(device, *examination.lowdose.shape[1:]) if slices_at_once is None else slices_at_once
-    place = _Place(device, at_once)
+    place = _Place.on(device, examination) if slices_at_once is None else _Place(device, slices_at_once, lanes=1)
     if dose_fraction is not None and not model.uses_predose:
         place.notices.append(f"The model '{model.name}' uses no pre-dose image, and so not the dose fraction either.")
         request = replace(request, dose_fraction=None)
@@ -196,21 +205,39 @@ class _Place:
 
     device: torch.device
     at_once: int
+    lanes: int
     precision: torch.dtype = torch.float32
     notices: list[str] = field(default_factory=list)
 
-    def give_way(self, examination: Examination, chosen: slice) -> bool:
-        """After these slices did not fit: to half of them, then to the CPU; False where there is no less."""
-        count = chosen.stop - chosen.start
-        if count > 1:
-            self.at_once = count // 2
+    @classmethod
+    def on(cls, device: torch.device, examination: Examination) -> _Place:
+        """As the device is best with."""
+        total, height, width = examination.lowdose.shape
+        lanes = min(total, lane_count(device, height, width))
+        return cls(device, min(-(-total // lanes), batch_size(device, height, width)), lanes)
+
+    def parts(self, wholes: list[slice]) -> list[slice]:
+        """The same slices, not more of them in one part than at once."""
+        starts = ((first, whole.stop) for whole in wholes for first in range(whole.start, whole.stop, self.at_once))
+        return [slice(first, min(first + self.at_once, stop)) for first, stop in starts]
+
+    def give_way(self, examination: Examination, first: int) -> bool:
+        """After slices did not fit: to one lane, half of them, then the CPU; False where there is no less.
+
+        Args:
+            first: of the slices that are still to be computed.
+        """
+        if self.lanes > 1:
+            self.lanes = 1
+        elif self.at_once > 1:
+            self.at_once = min(self.at_once, len(examination.lowdose)) // 2
         elif self.device.type != "cpu":
             self.notices.append(
                 f"There is not enough memory on {describe(self.device)} for one slice; the CPU computed from slice "
-                f"{examination.first_slice + chosen.start + 1} on. Close other programs to be faster."
+                f"{examination.first_slice + first + 1} on. Close other programs to be faster."
             )
-            self.device, self.precision = torch.device("cpu"), torch.float32
-            self.at_once = batch_size(self.device, *examination.lowdose.shape[1:])
+            there = self.on(torch.device("cpu"), examination)
+            self.device, self.at_once, self.lanes, self.precision = there.device, there.at_once, 1, there.precision
         else:
             return False
         return True
@@ -222,31 +249,52 @@ def _solve_all(
     """Solve the slices in batches, in smaller ones or on the CPU where the memory does not suffice."""
     total, height, width = examination.lowdose.shape
     clock = Clock(total, describe(place.device))
-    batches: list[Batch] = []
     yield clock.progress(0)
-    first = 0
-    while first < total:
-        device, chosen = place.device, slice(first, min(first + place.at_once, total))
+    done: dict[int, Batch] = {}
+    waiting = [slice(0, total)]
+    while waiting:
+        device, parts = place.device, place.parts(waiting)
         try:
-            if not first and request.precision == "auto" and request.alpha == AUTO:
+            if not done and request.precision == "auto" and request.alpha == AUTO:
                 place.precision = _precision(examination, model, request, device)
-            steps = _solve(examination, model, request, place, chosen)
-            batches.append((yield from clock.watched(steps, first, chosen.stop - first)))
-            first = chosen.stop
+            works = [_kept(done, examination, model, request, place, part) for part in parts]
+            shares = [0.0] * len(parts)
+            for index, share in side_by_side(works, place.lanes):
+                shares[index] = share
+                yield clock.progress(*_counted(parts, shares, done))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if not place.give_way(examination, chosen):
+            first = min(part.start for part in parts if part.start not in done)
+            if not place.give_way(examination, first):
                 raise LIPCARError(
                     f"There is not enough memory on {clock.device} for one slice of {height} x {width} pixels. Close "
                     "other programs."
                 ) from error
-        if first != chosen.stop:  # outside the handler, whose traceback held what did not fit
+        waiting = [part for part in parts if part.start not in done]
+        if waiting:  # outside the handler, whose traceback held what did not fit
             model.to(place.device)
             release_memory(device)
             clock.device = describe(place.device)
-        yield clock.progress(first)
-    return batches
+    return [done[first] for first in sorted(done)]
+
+
+def _kept(
+    done: dict[int, Batch], examination: Examination, model: Model, request: _Request, place: _Place, part: slice
+) -> Generator[float, None, None]:
+    """Solve some slices and keep them by the first."""
+    done[part.start] = yield from _solve(examination, model, request, place, part)
+
+
+def _counted(parts: list[slice], shares: list[float], done: dict[int, Batch]) -> tuple[int, float]:
+    """How many slices are done, in parts of earlier rounds too, and how many what is begun of others comes to."""
+    finished = set(done)
+    begun = sum(
+        share * (part.stop - part.start)
+        for part, share in zip(parts, shares, strict=True)
+        if part.start not in finished
+    )
+    return sum(len(done[first].objective) for first in finished), begun
 
 
 def _precision(examination: Examination, model: Model, request: _Request, device: torch.device) -> torch.dtype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.progress import Progress, complete
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, reconstruct
-from LIPCARLib.inverse.result import Result
+from LIPCARLib.inverse.result import Batch, Result
 from LIPCARLib.inverse.session import Session, Slices
 from LIPCARLib.physics import DOSE_FRACTION
 
@@ -203,8 +203,11 @@ def test_two_dimensional_examination(uneven: Examination, model: NetworkPair) ->
 
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_progress_rises_to_one(solver: str, at_once: int, examination: Examination, model: NetworkPair) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_progress_rises_to_one(
+    solver: str, at_once: int | None, examination: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconstruction_module, "lane_count", lambda *_: 2)
     reports: list[Progress] = []
     result = complete(
         reconstruct(examination, model, alpha=ALPHA, solver=solver, iterations=4, device="cpu", slices_at_once=at_once),
@@ -332,6 +335,31 @@ def test_memory_that_runs_out_midway_costs_only_time(
     assert [len(values) for values in result.objective] == [len(values) for values in expected.objective]
 
 
+def test_too_little_memory_for_two_lanes_leaves_one(
+    uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(uneven, model, iterations=2, slices_at_once=1)
+    solve, running, failed = reconstruction_module._solve, set(), []
+
+    def in_one_lane(*arguments: Any) -> Generator[float, None, Batch]:
+        part = arguments[-1]
+        if running and not failed:
+            failed.append(part.start)
+            raise torch.OutOfMemoryError("simulated")
+        running.add(part.start)
+        batch = yield from solve(*arguments)
+        running.discard(part.start)
+        return batch
+
+    monkeypatch.setattr(reconstruction_module, "lane_count", lambda *_: 2)
+    monkeypatch.setattr(reconstruction_module, "batch_size", lambda *_: 1)
+    monkeypatch.setattr(reconstruction_module, "_solve", in_one_lane)
+    result = run(uneven, model, iterations=2)
+    assert failed
+    np.testing.assert_allclose(result.highdose, expected.highdose, atol=1e-5 * uneven.scale)
+    assert result.network_evaluations == expected.network_evaluations
+
+
 def test_too_little_memory_for_one_slice_is_explained(
     uneven: Examination, model: NetworkPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,7 +468,7 @@ def test_solver_choice_reaches_the_solver(
             return solver(problem, start, steps)
 
         monkeypatch.setattr(reconstruction_module, name, spied)
-        result = run(examination, model, solver=name, iterations=2)
+        result = run(examination, model, solver=name, iterations=2, slices_at_once=3)
     scale = np.float32(examination.scale)
     np.testing.assert_allclose(starts["adam"][0][:, 0].numpy(), examination.lowdose / scale, atol=1e-6)
     np.testing.assert_allclose(starts["proximal"][0][:, 0].numpy(), result.prior / scale, atol=1e-6)
