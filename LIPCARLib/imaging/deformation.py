@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 
 from .intensity import Mask, foreground
-from .threads import side_by_side
+from .threads import in_threads
 
 SIDE = 192
 """Pixels: slices with a longer side are averaged to about so many first; tissue moves smoothly."""
@@ -43,7 +43,7 @@ def find_deformation(predose: np.ndarray, lowdose: np.ndarray, known: Mask | Non
             for found, whole in zip(coarse, one, strict=True):
                 whole[:] = factor * _enlarged(found, factor, whole.shape)
 
-    side_by_side(find_one, predose, lowdose, tissue, field)
+    in_threads(find_one, predose, lowdose, tissue, field)
     return field
 
 
@@ -55,7 +55,7 @@ def deformed(volume: np.ndarray, field: np.ndarray) -> np.ndarray:
     def move_one(source: np.ndarray, shift: np.ndarray, target: np.ndarray) -> None:
         scipy.ndimage.map_coordinates(source, places + shift, target, order=3, mode="nearest")
 
-    side_by_side(move_one, volume, field, moved)
+    in_threads(move_one, volume, field, moved)
     np.maximum(moved, 0, out=moved)
     return moved
 

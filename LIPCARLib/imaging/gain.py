@@ -24,7 +24,7 @@ from .intensity import (
     some_slices,
     threshold,
 )
-from .threads import side_by_side
+from .threads import in_threads
 
 GAIN_TOLERANCE = 0.025
 """Smaller changes are left alone: on real heads they grew with the dose, as no gain does."""
@@ -276,7 +276,7 @@ def _windows(predose: np.ndarray, lowdose: np.ndarray) -> _Windows | None:
         return square - 2 * noise_deviation(image) ** 2
 
     filled = averaged(tissue)
-    before, after = side_by_side(signal, (predose, lowdose))
+    before, after = in_threads(signal, (predose, lowdose))
     within = tissue[grid] & (filled > 0.5) & (before > 0) & (after > 0)
     if not within.any():
         return None

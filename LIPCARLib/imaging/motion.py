@@ -11,7 +11,7 @@ import scipy
 
 from .grid import Grid, plane_axes
 from .intensity import TISSUE_PIXELS, Mask, foreground
-from .threads import side_by_side
+from .threads import in_threads
 
 FloatArray = npt.NDArray[np.float64]
 Frame = tuple[FloatArray, FloatArray]
@@ -210,7 +210,7 @@ class _Level:
         """None for too little tissue."""
         widths = [sigma / size if 2 * sigma > size else 0.0 for size in step]
         smooth = partial(scipy.ndimage.gaussian_filter, sigma=widths, truncate=3)
-        before, after = side_by_side(smooth, (predose, lowdose))
+        before, after = in_threads(smooth, (predose, lowdose))
         tissue = foreground(after)
         count = int(np.count_nonzero(tissue))
         if count < TISSUE_PIXELS:

@@ -15,7 +15,7 @@ from .deformation import deformed, find_deformation
 from .grid import AXES, Grid, plane_axes
 from .intensity import Mask, foreground
 from .motion import FloatArray, Frame, Motion, find_motion, moved_back, places_in, slice_frame
-from .threads import side_by_side, slicewise
+from .threads import in_threads, slicewise
 
 Shift = tuple[float, float]
 """Pixels along H and along W."""
@@ -289,5 +289,5 @@ def move(volume: np.ndarray, shift: Shift) -> np.ndarray:
         back = scipy.fft.irfft2(scipy.fft.rfft2(padded) * ramp, s=padded.shape)
         np.maximum(back[margin:-margin, margin:-margin], 0, out=target, casting="same_kind")
 
-    side_by_side(move_one, volume, moved)
+    in_threads(move_one, volume, moved)
     return moved

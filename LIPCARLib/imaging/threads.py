@@ -28,10 +28,10 @@ def cores() -> int:
     return min(free, MOST_THREADS, int(told) if told.isdecimal() and int(told) else free)
 
 
-def side_by_side(function: Callable[..., Found], *items: Iterable[object]) -> list[Found]:
+def in_threads(function: Callable[..., Found], *items: Iterable[object]) -> list[Found]:
     """`list(map(function, *items))`, in threads.
 
-    >>> side_by_side(pow, [2, 3], [3, 2])
+    >>> in_threads(pow, [2, 3], [3, 2])
     [8, 9]
     """
     calls = list(zip(*items, strict=True))
@@ -51,6 +51,6 @@ def slicewise(function: Callable[..., np.ndarray], *volumes: np.ndarray) -> np.n
     count = min(cores(), len(volumes[0]))
     if count < 2:
         return function(*volumes)
-    parts = side_by_side(function, *(np.array_split(volume, count) for volume in volumes))
+    parts = in_threads(function, *(np.array_split(volume, count) for volume in volumes))
     whole: np.ndarray = np.concatenate(parts)
     return whole

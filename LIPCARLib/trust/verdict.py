@@ -14,7 +14,7 @@ import scipy
 from ..doubt import Doubt
 from ..imaging import Examination
 from ..imaging.intensity import local_mean
-from ..imaging.threads import side_by_side
+from ..imaging.threads import in_threads
 from ..inverse import Result
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
 def _compared(examination: Examination) -> Iterator[Doubt]:
     """What low-dose and pre-dose image say beside each other, model scale."""
     # Slice by slice: all at once would take more memory than the reconstruction.
-    every = side_by_side(partial(_beside, examination), range(len(examination.lowdose)))
+    every = in_threads(partial(_beside, examination), range(len(examination.lowdose)))
     parts = [part for part in every if part is not None]
     if not parts:
         return
