@@ -3,8 +3,8 @@
 python Testing/benchmarks/command_profile.py [--json FILE]
 
 Each stage is told without those within it, in seconds by the clock and of the processor; the first are the interpreter
-and what is imported. The whole command and its peak memory (resident set, as the system tells it) are those of a plain
-run without the watch.
+and what is imported. They are of a run on one thread, so that none hides behind another; the whole command and its
+peak memory (resident set, as the system tells it) are of one that is not watched and has all threads.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def within(arguments: list[str]) -> None:
     from LIPCARLib.__main__ import load
 
     run = load(arguments)
-    import scipy.ndimage
+    import scipy.ndimage  # noqa: F401
+
     from LIPCARLib.inverse import anchored, anchored_model, complete, load_model, reconstruct  # noqa: F401 - lazy ones
     from LIPCARLib.trust import verdict  # noqa: F401
 
@@ -131,9 +132,9 @@ def write_examination(folder: Path, slices: int, size: int) -> dict[str, Path]:
     return paths
 
 
-def ended(command: list[str]) -> tuple[Any, list[str]]:
-    """Run to its end; what it used, and the lines that it printed."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def ended(command: list[str], **more: str) -> tuple[Any, list[str]]:
+    """Run to its end, with more in its environment; what it used, and the lines that it printed."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | more) as process:
         assert process.stdout is not None
         lines = process.stdout.read().splitlines()
         _, status, usage = os.wait4(process.pid, 0)
@@ -153,7 +154,7 @@ def profile(slices: int, size: int) -> dict[str, Any]:
         began = time.perf_counter()
         usage, _ = ended([sys.executable, "-m", "LIPCARLib", *options])
         seconds = time.perf_counter() - began
-        _, lines = ended([sys.executable, __file__, "--within", *options])
+        _, lines = ended([sys.executable, __file__, "--within", *options], OMP_NUM_THREADS="1")
     return {
         "slices": slices,
         "size": size,
