@@ -28,8 +28,6 @@ SAMPLES = 20_000
 """Voxels of tissue that are compared; three times as many were no more accurate."""
 SMOOTHING = (1 / 20, 1 / 48, 1 / 160)
 """Standard deviations of the Gaussians, coarse to fine, as shares of the longer side of the slice."""
-FINE = 2
-"""Pixels: where the Gaussian is twice as wide or more, blocks are averaged first; smaller ones tell nothing there."""
 STEPS = 12
 """Of Gauss and Newton on each level, at most."""
 SETTLED = 0.01
@@ -171,7 +169,7 @@ def find_motion(predose: np.ndarray, lowdose: np.ndarray, spacing: FloatArray) -
     free = np.ones(6, bool) if len(lowdose) >= LEAST_SLICES else np.array([0, 1, 1, 1, 0, 0], bool)
     for share in SMOOTHING:
         sigma = max(share * max(after.shape[1:]), 0.7) * step[1:].min()
-        side = max(1, int(sigma / (FINE * step[1:].max())))
+        side = max(1, int(sigma / (2 * step[1:].max())))  # blocks of half a Gaussian tell as much as their pixels
         coarser = (1, side, side)
         first, second = (_averaged(image, coarser) for image in (before, after))
         level = _Level.of(first, second, step * coarser, origin + (np.array(coarser) - 1) / 2 * step, sigma)

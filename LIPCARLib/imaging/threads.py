@@ -13,8 +13,6 @@ from typing import TypeVar
 import numpy as np
 
 Found = TypeVar("Found")
-MOST_THREADS = 8
-"""More would wait for the memory."""
 
 
 def cores() -> int:
@@ -25,7 +23,7 @@ def cores() -> int:
     """
     free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return min(free, MOST_THREADS, int(told) if told.isdecimal() and int(told) else free)
+    return min(free, int(told) if told.isdecimal() and int(told) else free)
 
 
 def in_threads(function: Callable[..., Found], *items: Iterable[object]) -> list[Found]:
