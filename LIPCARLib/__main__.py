@@ -7,13 +7,15 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from .errors import Terminated, lacks_memory
 
 AMPLE_MEMORY = 4e9
 """Bytes of address space that are enough to load the packages on any machine; each core takes some of them."""
+OBJECTS = 100_000
+"""Made since the last search for garbage, at the next: packages bring many that stay, and each search costs time."""
 TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB or more (ulimit -v)."
 
 
@@ -22,12 +24,13 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for good
+    gc.set_threshold(OBJECTS)
     # While packages are loaded, an exception may be swallowed by the one that is loaded, and nothing is there to undo.
     _on_stop(_leave)
     if _memory() < AMPLE_MEMORY and not _loads():
         _fail(TOO_LITTLE)
     try:
-        run = load()
+        run = load(sys.argv[1:])
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):
             raise
@@ -39,21 +42,15 @@ def main() -> None:
     _on_stop(_raise)
     code = run()
     _on_stop(signal.SIG_IGN)  # all is done
+    gc.freeze()  # what is there ends with the process: to look through it for garbage takes half a second
     sys.exit(code)
 
 
-def load() -> Callable[[], int]:
-    """Load the packages; what runs the command line.
+def load(arguments: Sequence[str]) -> Callable[[], int]:
+    """Load the packages that a command needs at once; what runs the command line."""
+    from .cli import app_for, run
 
-    What they bring stays until the end: to look through it for garbage takes an eighth of the time that loading does,
-    and three eighths when the process ends.
-    """
-    gc.disable()
-    try:
-        from .cli import run
-    finally:
-        gc.enable()
-    gc.freeze()
+    app_for(arguments)
     return run
 
 

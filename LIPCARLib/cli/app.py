@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -12,29 +14,48 @@ import typer
 from .. import __version__
 from ..errors import Terminated, advice
 from ..storage import anything_written
-from .check import check
-from .cohort import cohort
 from .console import discard, escape_what_cannot_be_encoded, out, print_line
-from .enhance import demo, enhance
-from .evaluate import evaluate
-from .models import models_app
-from .phantom import phantom
-from .robustness import robustness
-from .serve import serve
-from .train import train
-from .train_anchored import train_anchored_command
 
-app = typer.Typer(
-    name="lipcar",
-    help="Simulated high-dose contrast-enhanced MR images from low-dose ones. Research only, not for diagnosis.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (enhance, cohort, demo, phantom, train, evaluate, robustness, check, serve):
-    app.command()(command)
-app.command("train-anchored")(train_anchored_command)
-app.add_typer(models_app, name="models")
+COMMANDS = {
+    "enhance": ("enhance", "enhance"),
+    "cohort": ("cohort", "cohort"),
+    "demo": ("enhance", "demo"),
+    "phantom": ("phantom", "phantom"),
+    "train": ("train", "train"),
+    "evaluate": ("evaluate", "evaluate"),
+    "robustness": ("robustness", "robustness"),
+    "check": ("check", "check"),
+    "serve": ("serve", "serve"),
+    "train-anchored": ("train_anchored", "train_anchored_command"),
+    "models": ("models", "models_app"),
+}
+"""Module and name of each."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line with the command that the arguments begin with, or else with all: each loads what it needs."""
+    return _assembled(next((name for name in COMMANDS if [name] == [*arguments[:1]]), None))
+
+
+@cache
+def _assembled(only: str | None) -> typer.Typer:
+    app = typer.Typer(
+        name="lipcar",
+        help="Simulated high-dose contrast-enhanced MR images from low-dose ones. Research only, not for diagnosis.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        callback=_main,
+        invoke_without_command=True,
+    )
+    for name in COMMANDS if only is None else [only]:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(f".{module}", __package__), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +65,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     128 and the signal's number if stopped.
     """
     escape_what_cannot_be_encoded()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=arguments, prog_name="lipcar", standalone_mode=False)
+        code = app_for(arguments)(args=arguments, prog_name="lipcar", standalone_mode=False)
         sys.stdout.flush()
         if code == 128 + signal.SIGINT:  # how typer tells of a KeyboardInterrupt, in some versions
             return _stopped(signal.SIGINT)
@@ -86,7 +108,6 @@ def _stopped(number: int) -> int:
     return 128 + number
 
 
-@app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ..doubt import Doubt
-from ..engine import Asked, Engine, Remote, read_token
 from ..errors import LIPCARError
 from ..imaging import AXES, Examination
-from ..inverse import AUTO, Model, Progress, Result, check_alpha, complete
+from ..inverse import AUTO, Progress, Result, check_alpha, complete
 from ..resources import RESOURCES
 from ..storage import check_folder
 from ..study import Begin, Inputs, Outputs, begin_here, enhance_examination
-from ..trust import Evidence
 from .console import out, print_notice, print_verdict, print_written, progress_bar, time_left
 from .options import AlphaOption, DeviceOption, ModelOption, SolverOption
-from .tables import metrics_table
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..inverse import Model
+    from ..trust import Evidence
 
 Made = TypeVar("Made")
 DEMO_SLICES = (4, 1)
@@ -69,14 +71,22 @@ def enhance(
     inputs = Inputs(lowdose, predose, highdose, acquisition, t1_map, _axis(slice_axis), match_predose)
     outputs.check(inputs.paths)
     options = {"alpha": check_alpha(alpha), "solver": solver, "iterations": iterations, "dose_fraction": dose_fraction}
-    begin = begin_here if engine is None else partial(_asked, Remote(engine, read_token()))
+    begin = begin_here if engine is None else _of_engine(engine)
     _enhance(inputs, outputs, model, {**options, "device": device}, force, begin)
+
+
+def _of_engine(place: str) -> Begin:
+    from ..engine import Remote, read_token
+
+    return partial(_asked, Remote(place, read_token()))
 
 
 def _asked(
     engine: Engine, examination: Examination, model: Model, name: str, options: dict[str, Any], evidence: bool
 ) -> Generator[Progress | None, None, tuple[Result, Evidence | None]]:
     """The same of an engine."""
+    from ..engine import Asked
+
     asked = Asked(model=name, data_consistency=False, evidence=evidence, **options)
     answer = yield from engine.enhance(examination, asked)
     return answer.result, answer.evidence
@@ -125,6 +135,8 @@ def _enhance(
         "operator evaluations a slice.",
     )
     if "metrics" in report:
+        from .tables import metrics_table
+
         out.print(metrics_table(report["metrics"]))
     print_written(done.written)
     print_verdict(done.verdict.level, done.verdict.reasons)

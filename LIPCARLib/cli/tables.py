@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ..study import REGIONS, SubjectResult, compare, lesion_tables
+if TYPE_CHECKING:
+    from ..study import SubjectResult
 
 DIGITS = {"ssim": 4, "psnr": 2, "rmse": 4}
 TITLES = ("SSIM", "PSNR (dB)", "RMSE")
@@ -26,6 +28,8 @@ def metrics_table(metrics: dict[str, dict[str, list[float | None]]]) -> Table:
 
 def comparison_tables(results: Sequence[SubjectResult], baseline: str | None) -> Iterator[Table]:
     """What a reader finds, then means and intervals in every region, against the acquired image."""
+    from ..study import REGIONS, compare, lesion_tables  # not for the table of one examination
+
     for about in lesion_tables(results):
         table = Table(*about.columns, title=about.title, caption=about.note, title_justify="left", box=None)
         table.caption_justify = "left"

@@ -19,6 +19,7 @@ from .intensity import (
     some_slices,
     threshold,
 )
+from .threads import slicewise
 
 KINSHIP = 0.3
 """Below, the two are taken for images of different subjects: 0.31 at most between simulated ones."""
@@ -143,5 +144,9 @@ def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> float
 def _darkest_near(slices: np.ndarray) -> np.ndarray:
     """(S, H, W), the minimum over the square that reaches SWAP_REACH pixels to each side in the slice."""
     side = 2 * SWAP_REACH + 1
-    darkest: np.ndarray = scipy.ndimage.minimum_filter(slices, (1, side, side), mode="nearest")
-    return darkest
+
+    def darkest(some: np.ndarray) -> np.ndarray:
+        found: np.ndarray = scipy.ndimage.minimum_filter(some, (1, side, side), mode="nearest")
+        return found
+
+    return slicewise(darkest, slices)

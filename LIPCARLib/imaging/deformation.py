@@ -6,6 +6,7 @@ import numpy as np
 import scipy
 
 from .intensity import Mask, foreground
+from .threads import in_threads
 
 SIDE = 192
 """Pixels: slices with a longer side are averaged to about so many first; tissue moves smoothly."""
@@ -35,11 +36,14 @@ def find_deformation(predose: np.ndarray, lowdose: np.ndarray, known: Mask | Non
     factor = -(-max(lowdose.shape[1:]) // SIDE)
     field = np.zeros((len(lowdose), 2, *lowdose.shape[1:]), np.float32)
     tissue = foreground(lowdose) if known is None else foreground(lowdose) & known
-    for z, one in enumerate(field):
-        if tissue[z].any():
-            coarse = _in_slice(*(_reduced(image[z], factor) for image in (predose, lowdose, tissue)))
+
+    def find_one(before: np.ndarray, after: np.ndarray, inside: np.ndarray, one: np.ndarray) -> None:
+        if inside.any():
+            coarse = _in_slice(*(_reduced(image, factor) for image in (before, after, inside)))
             for found, whole in zip(coarse, one, strict=True):
                 whole[:] = factor * _enlarged(found, factor, whole.shape)
+
+    in_threads(find_one, predose, lowdose, tissue, field)
     return field
 
 
@@ -47,8 +51,11 @@ def deformed(volume: np.ndarray, field: np.ndarray) -> np.ndarray:
     """A volume (S, H, W), non-negative, moved back by :func:`find_deformation`: cubic splines, at least 0, float32."""
     moved = np.empty(volume.shape, np.float32)
     places = np.mgrid[tuple(slice(side) for side in volume.shape[1:])].astype(np.float32)
-    for source, shift, target in zip(volume, field, moved, strict=True):
+
+    def move_one(source: np.ndarray, shift: np.ndarray, target: np.ndarray) -> None:
         scipy.ndimage.map_coordinates(source, places + shift, target, order=3, mode="nearest")
+
+    in_threads(move_one, volume, field, moved)
     np.maximum(moved, 0, out=moved)
     return moved
 

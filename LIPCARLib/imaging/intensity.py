@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy
 
 from ..errors import LIPCARError
+from .threads import slicewise
 
 Mask = npt.NDArray[np.bool_]
 
@@ -141,7 +142,7 @@ def bright_level(values: np.ndarray) -> float:
         raise LIPCARError("The image has no voxel above zero; a magnitude image of a patient is expected.")
     # Counted from the brightest, -1. Few are that bright: what some voxels tell keeps the others from being sorted.
     ranks = [_rank(count, percentile) - count for percentile in (BRIGHT_PERCENTILE, REST_PERCENTILE)]
-    top = values[values > order_statistic(values[:: 1 + values.size // FEW], 94)]
+    top = values[values > order_statistic(values[:: 1 + values.size // FEW], 97)]
     if top.size < -ranks[1]:
         top = values[values > 0]
     bright, rest = (float(value) for value in np.partition(top, ranks)[ranks])
@@ -189,8 +190,12 @@ def limited(image: np.ndarray) -> np.ndarray:
 
 def local_mean(slices: np.ndarray, width: int) -> np.ndarray:
     """(S, H, W) float32, averaged in the slice over an odd number of pixels a side; edges repeat."""
-    mean: np.ndarray = scipy.ndimage.uniform_filter(slices, (1, width, width), output=np.float32, mode="nearest")
-    return mean
+
+    def averaged(some: np.ndarray) -> np.ndarray:
+        mean: np.ndarray = scipy.ndimage.uniform_filter(some, (1, width, width), output=np.float32, mode="nearest")
+        return mean
+
+    return slicewise(averaged, slices)
 
 
 def order_statistic(values: np.ndarray, percentile: float) -> float:

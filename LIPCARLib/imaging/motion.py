@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import scipy
 
 from .grid import Grid, plane_axes
 from .intensity import TISSUE_PIXELS, Mask, foreground
+from .threads import in_threads
 
 FloatArray = npt.NDArray[np.float64]
 Frame = tuple[FloatArray, FloatArray]
@@ -167,7 +169,10 @@ def find_motion(predose: np.ndarray, lowdose: np.ndarray, spacing: FloatArray) -
     free = np.ones(6, bool) if len(lowdose) >= LEAST_SLICES else np.array([0, 1, 1, 1, 0, 0], bool)
     for share in SMOOTHING:
         sigma = max(share * max(after.shape[1:]), 0.7) * step[1:].min()
-        level = _Level.of(before, after, step, origin, sigma)
+        side = max(1, int(sigma / (2 * step[1:].max())))  # blocks of half a Gaussian tell as much as their pixels
+        coarser = (1, side, side)
+        first, second = (_averaged(image, coarser) for image in (before, after))
+        level = _Level.of(first, second, step * coarser, origin + (np.array(coarser) - 1) / 2 * step, sigma)
         if level is None:
             return None
         for _ in range(STEPS):
@@ -202,11 +207,13 @@ class _Level:
     ) -> _Level | None:
         """None for too little tissue."""
         widths = [sigma / size if 2 * sigma > size else 0.0 for size in step]
-        before, after = (scipy.ndimage.gaussian_filter(image, widths, truncate=3) for image in (predose, lowdose))
-        where = np.argwhere(foreground(after))
-        if len(where) < TISSUE_PIXELS:
+        smooth = partial(scipy.ndimage.gaussian_filter, sigma=widths, truncate=3)
+        before, after = in_threads(smooth, (predose, lowdose))
+        tissue = foreground(after)
+        count = int(np.count_nonzero(tissue))
+        if count < TISSUE_PIXELS:
             return None
-        where = where[:: -(-len(where) // SAMPLES)]
+        where = places_in(tissue, -(-count // SAMPLES))
         slopes = [
             np.gradient(before, size, axis=axis) if before.shape[axis] > 1 else np.zeros_like(before)
             for axis, size in enumerate(step)
@@ -249,10 +256,23 @@ class _Level:
         found = np.linalg.lstsq(normal, -(jacobian * weight[:, None]).T @ rest, rcond=None)[0]
         change = np.zeros(6)
         change[free] = found[:-4]
-        turn = scipy.spatial.transform.Rotation.from_rotvec(change[3:]).as_matrix()
-        motion = Motion(turn @ motion.rotation, motion.shift + change[:3], motion.center)
+        motion = Motion(_turn(change[3:]) @ motion.rotation, motion.shift + change[:3], motion.center)
         moved = np.linalg.norm(motion(self.places[::50]) - there[::50], axis=1).max()
         return _Fit(motion, fit.field + found[-4:]), float(moved)
+
+
+def places_in(mask: Mask, every: int) -> npt.NDArray[np.intp]:
+    """Indices (N, d) of every n-th voxel of a mask."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask)[::every], mask.shape), axis=1)
+
+
+def _turn(vector: FloatArray) -> FloatArray:
+    """The rotation about a vector by its length in radians, 3 x 3 (Rodrigues). scipy's takes a while to load."""
+    angle = float(np.linalg.norm(vector))
+    cross = np.cross(np.eye(3), vector)  # cross @ x is vector x x
+    sine, rest = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    turn: FloatArray = np.eye(3) + sine * cross + rest * cross @ cross
+    return turn
 
 
 def _factors(shape: tuple[int, ...], spacing: FloatArray) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from .comparison import kinship
 from .deformation import deformed, find_deformation
 from .grid import AXES, Grid, plane_axes
 from .intensity import Mask, foreground
-from .motion import FloatArray, Frame, Motion, find_motion, moved_back, slice_frame
+from .motion import FloatArray, Frame, Motion, find_motion, moved_back, places_in, slice_frame
+from .threads import in_threads, slicewise
 
 Shift = tuple[float, float]
 """Pixels along H and along W."""
@@ -227,10 +228,16 @@ def missing_share(known: Mask, lowdose: np.ndarray) -> float:
 def _opened(mask: Mask) -> Mask:
     """The part of a mask (S, H, W) that squares of NO_DATA_SIDE pixels within it cover."""
     side = (1, NO_DATA_SIDE, NO_DATA_SIDE)
-    opened: Mask = scipy.ndimage.maximum_filter(
-        scipy.ndimage.minimum_filter(mask, side, mode="constant"), side, mode="constant"
-    )
-    return opened
+    if np.count_nonzero(mask) < NO_DATA_SIDE**2:  # as in most images, which spares two filters
+        return np.zeros_like(mask)
+
+    def opened(some: np.ndarray) -> np.ndarray:
+        found: Mask = scipy.ndimage.maximum_filter(
+            scipy.ndimage.minimum_filter(some, side, mode="constant"), side, mode="constant"
+        )
+        return found
+
+    return slicewise(opened, mask)
 
 
 def note_missing(share: float, notices: list[str]) -> None:
@@ -256,7 +263,7 @@ def _shifted(
 
 def _moved(motion: Motion, lowdose: np.ndarray, spacing: FloatArray) -> tuple[Shift, float]:
     """The shift within the slice that undoes most of a motion, and root mean square voxels of what it leaves of it."""
-    places = np.argwhere(foreground(lowdose))[::97] * spacing
+    places = places_in(foreground(lowdose), 97) * spacing
     moved = (motion(places) - places) / spacing
     within = moved[:, 1:].mean(0)
     moved[:, 1:] -= within
@@ -276,8 +283,11 @@ def move(volume: np.ndarray, shift: Shift) -> np.ndarray:
     ramp = np.outer(np.exp(-2j * np.pi * along_h), np.exp(-2j * np.pi * along_w))
     ramp = ramp.astype(np.result_type(volume, np.complex64))  # float32 stays float32
     moved = np.empty_like(volume)
-    for source, target in zip(volume, moved, strict=True):
+
+    def move_one(source: np.ndarray, target: np.ndarray) -> None:
         padded = np.pad(source, margin, mode="edge")
         back = scipy.fft.irfft2(scipy.fft.rfft2(padded) * ramp, s=padded.shape)
         np.maximum(back[margin:-margin, margin:-margin], 0, out=target, casting="same_kind")
+
+    in_threads(move_one, volume, moved)
     return moved

@@ -117,8 +117,9 @@ def _check_room(file: Path, image: sitk.Image) -> None:
 
 
 def _check_same(image: sitk.Image, found: sitk.Image, path: Path) -> None:
-    wanted, back = (np.ascontiguousarray(sitk.GetArrayViewFromImage(one)).view(np.uint8) for one in (image, found))
-    if image.GetPixelID() != found.GetPixelID() or not np.array_equal(wanted, back):
+    bits = f"u{image.GetSizeOfPixelComponent()}"  # a NaN is itself, and 0 is not -0
+    wanted, back = (np.ascontiguousarray(sitk.GetArrayViewFromImage(one)) for one in (image, found))
+    if image.GetPixelID() != found.GetPixelID() or not np.array_equal(wanted.view(bits), back.view(bits)):
         raise LIPCARError(f"'{path}' cannot be written: what was read back differs from it. Is the disk damaged?")
     if differences := Grid.of(image).differences(Grid.of(found)):
         raise LIPCARError(

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .. import trust
+from .. import inverse, trust
 from ..errors import LIPCARError
 from ..imaging import (
     Examination,
@@ -24,13 +24,15 @@ from ..imaging import (
     write_files,
 )
 from ..imaging.writing_maps import check_highdicom
-from ..inverse import Model, Progress, Result, complete, default_model, load_model, reconstruct
+from ..inverse import Progress, Result, complete, default_model
 from ..json_file import read_json
 from ..physics import Acquisition
 from ..storage import check_fresh, check_place
 from ..trust import STOP, Evidence, Verdict, evidence_files, judge
-from .figures import comparison_figure
 from .run_report import build_report, most_enhancing_slices
+
+if TYPE_CHECKING:
+    from ..inverse import Model
 
 PICTURE_SLICES = 2
 Made = TypeVar("Made")
@@ -159,7 +161,7 @@ def silently(doing: str, steps: Generator[Progress | None, None, Made]) -> Made:
 
 
 Computed = tuple[Result, Evidence | None]
-Begin = Callable[[Examination, Model, str, dict[str, Any], bool], Generator[Progress | None, None, Computed]]
+Begin = Callable[[Examination, "Model", str, dict[str, Any], bool], Generator[Progress | None, None, Computed]]
 """Begins the reconstruction of an examination with a model, its name or folder, and the options of
 `inverse.reconstruct`; the last argument asks for evidence too."""
 
@@ -168,7 +170,7 @@ def begin_here(
     examination: Examination, model: Model, name: str, options: dict[str, Any], evidence: bool
 ) -> Generator[Progress | None, None, Computed]:
     """In this process."""
-    result = yield from reconstruct(examination, model, **options)
+    result = yield from inverse.reconstruct(examination, model, **options)
     if not evidence:
         return result, None
     told = {key: options[key] for key in ("dose_fraction", "device") if key in options}
@@ -207,7 +209,7 @@ def enhance_examination(
         outputs = replace(outputs, dicom_source=series_source(inputs.lowdose, notices))
         examination = replace(examination, notices=(*examination.notices, *notices))
     name = default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
-    chosen = load_model(name)
+    chosen = inverse.load_model(name)
     if not chosen.uses_acquisition and (inputs.acquisition is not None or inputs.t1_map is not None):
         tell(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
     for notice in examination.notices:
@@ -253,6 +255,8 @@ def _write(
     if outputs.report is not None:
         files[outputs.report] = (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
     if outputs.picture is not None:
+        from .figures import comparison_figure
+
         count = min(PICTURE_SLICES, len(examination.lowdose))
         slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
         files[outputs.picture] = comparison_figure(examination, result, slices, report)

@@ -10,7 +10,6 @@ import numpy as np
 from ..imaging import Examination
 from ..inverse import Result, complete
 from ..trust import Evidence
-from .slice_scores import SCORES, compare_slice
 
 Metrics = dict[str, dict[str, list[float | None]]]
 """By image, by score ("ssim", "psnr", "rmse"), a number for each slice."""
@@ -61,6 +60,8 @@ def slice_metrics(
     Returns:
         For each name and score S numbers, as of `slice_scores.compare_slice`.
     """
+    from .slice_scores import SCORES, compare_slice  # brings much, for those who have a reference
+
     table: Metrics = {}
     for name, image in images.items():
         scores: dict[str, list[float | None]] = {score: [] for score in SCORES}

@@ -17,7 +17,8 @@ from ..inverse import Conditions, Model, Progress, Result, choose_device
 from ..inverse.anchor import Anchor, anchor, inverted
 from ..inverse.consistency import DEVIATIONS, SIDE, standardized
 from ..inverse.denoising import body, local_mean
-from ..inverse.devices import describe
+from ..inverse.devices import describe, lane_count
+from ..inverse.lanes import Steps, side_by_side
 from ..inverse.reconstruction import asked_slices
 from ..inverse.session import Slices
 from ..physics import lowdose_of
@@ -51,15 +52,24 @@ def evidence(
     model.to(device)
     total, began, words = len(examination.lowdose), time.monotonic(), describe(device)
     unknown = _change(examination, result)
-    maps: list[_Maps] = []
-    for index in range(total):
-        elapsed = time.monotonic() - began
-        left = elapsed / index * (total - index) if index else None
-        yield Progress(index, total, index / total, left, words, of_evidence=True)
+    found: dict[int, _Maps] = {}
+
+    def work(index: int) -> Steps:
         chosen = slice(index, index + 1)
         slices = asked_slices(examination, model, dose_fraction, device, chosen)
+        yield 0.0
         with torch.no_grad():
-            maps.append(_maps(examination, model, result, slices, chosen, unknown))
+            found[index] = _maps(examination, model, result, slices, chosen, unknown)
+
+    yield Progress(0, total, 0.0, None, words, of_evidence=True)
+    lanes = lane_count(device, *examination.lowdose.shape[1:])
+    for _, share in side_by_side(list(map(work, range(total))), lanes):
+        if share < 1:
+            continue
+        done = len(found)
+        left = (time.monotonic() - began) / done * (total - done)
+        yield Progress(done, total, done / total, left, words, of_evidence=True)
+    maps = [found[index] for index in range(total)]
     consistency = _volume([one.consistency for one in maps])
     if maps[0].support is None:
         return Evidence(consistency, None, None, None, (), (NO_PREDOSE,))
@@ -99,13 +109,16 @@ def _maps(
     def tensor(volume: np.ndarray) -> Tensor:
         return torch.from_numpy(volume / np.float32(examination.scale))[:, None].to(device)
 
-    highdose, moved = tensor(result.highdose[chosen]), examination.aligned_predose(chosen)
+    highdose, predose = tensor(result.highdose[chosen]), slices.aligned
+    if predose is None and examination.predose is not None:  # the model does not use it
+        moved = examination.aligned_predose(chosen)
+        predose = None if moved is None else tensor(moved)
     measured = torch.ones_like(highdose)
     if examination.padding is not None:
         measured[torch.from_numpy(examination.padding[chosen])[:, None].to(device)] = 0
-    if moved is None:
+    if predose is None:
         return _Maps(measured * _deviations(model, highdose, slices, None), None)
-    predose, conditions = tensor(moved), slices.conditions
+    conditions = slices.conditions
     physics = anchor(slices.lowdose, predose, conditions)
     predicted = _lowdose_of(highdose, physics, conditions)
     support = _support(highdose, predicted, physics, predose, slices)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import scipy
 from ..doubt import Doubt
 from ..imaging import Examination
 from ..imaging.intensity import local_mean
+from ..imaging.threads import in_threads
 from ..inverse import Result
 
 if TYPE_CHECKING:
@@ -101,35 +103,26 @@ def _measured(examination: Examination, result: Result) -> Iterator[Doubt]:
     yield from _graded(
         noise, NOISE, f"The noise is {noise:.1%} of the brightness of tissue; at most {NOISE[0]:.0%} is expected."
     )
-    predose = examination.aligned_predose(slice(None))
-    if predose is None or not result.provenance["predose_used"]:
+    if examination.predose is not None and result.provenance["predose_used"]:
+        yield from _compared(examination)
+
+
+def _compared(examination: Examination) -> Iterator[Doubt]:
+    """What low-dose and pre-dose image say beside each other, model scale."""
+    # Slice by slice: all at once would take more memory than the reconstruction.
+    every = in_threads(partial(_beside, examination), range(len(examination.lowdose)))
+    parts = [part for part in every if part is not None]
+    if not parts:
         return
-    yield from _compared(examination, examination.lowdose / scale, predose / scale)
-
-
-def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray) -> Iterator[Doubt]:
-    """What the two images, (S, H, W) in model scale, say beside each other."""
-    import torch  # a panel looks at verdicts without it
-
-    from ..inverse.consistency import SIDE
-    from ..inverse.denoising import body
-
-    sigma, floor = examination.noise / examination.scale, examination.noise_floor / examination.scale
-    tissue: Mask = body(torch.from_numpy(lowdose)[:, None], floor)[:, 0].numpy()
-    if examination.predose_known is not None:
-        tissue &= examination.predose_known
-    if not tissue.any():
-        return
-    after, before = (local_mean(image, SIDE)[tissue] for image in (lowdose, predose))
-    limit = DEVIATIONS * 2**0.5 * sigma / SIDE + TOLERANCE
-    darker, brighter = float((before - after > limit).mean()), float((after - before > limit).mean())
+    ratios = np.concatenate([part.ratios for part in parts])
+    darker, brighter = (float(count) / len(ratios) for count in np.sum([part.changed for part in parts], axis=0))
     yield from _graded(
         darker,
         DARKENED,
         f"{darker:.1%} of the tissue is darker in the low-dose than in the pre-dose image, which no agent does; at "
         f"most {DARKENED[0]:.0%} is expected. Did the patient move, or the receiver gain change?",
     )
-    rise = float(np.percentile(after / np.maximum(before, DARK), 10)) - 1
+    rise = float(np.percentile(ratios, 10)) - 1
     yield from _graded(
         rise,
         LEAST_RISE,
@@ -141,7 +134,9 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
             f"Only {brighter:.2%} of the tissue is brighter in the low-dose image by more than noise; at least "
             f"{BRIGHTENED:.2%} is expected. Was the agent given? Without it the result is the pre-dose image."
         )
-    sharp = _sharpness(lowdose, tissue) / max(_sharpness(predose, tissue), 1e-9)
+    steep = np.sqrt(np.sum([part.slopes for part in parts], axis=0))
+    levels = np.sum([part.levels for part in parts], axis=0)
+    sharp = float(steep[0] / levels[0] / max(steep[1] / levels[1], 1e-9))
     yield from _graded(
         -sharp,
         (-SHARPNESS[0], -SHARPNESS[1]),
@@ -150,11 +145,51 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
     )
 
 
-def _sharpness(image: np.ndarray, tissue: Mask) -> float:
-    """Root mean square slope within the slices over the mean, of the smoothed image."""
+class _Beside(NamedTuple):
+    """Of one slice's tissue in the low-dose and the pre-dose image, model scale.
+
+    Attributes:
+        ratios: of low-dose over pre-dose, averaged over SIDE x SIDE pixels, (N,).
+        changed: pixels that got darker, and brighter, by more than noise explains.
+        slopes: sum of the squared slope of the smoothed image.
+        levels: sum of the image.
+    """
+
+    ratios: np.ndarray
+    changed: tuple[int, int]
+    slopes: tuple[float, float]
+    levels: tuple[float, float]
+
+
+def _beside(examination: Examination, index: int) -> _Beside | None:
+    """None for a slice without tissue, or without pre-dose image."""
+    import torch  # a panel looks at verdicts without it
+
+    from ..inverse.consistency import SIDE
+    from ..inverse.denoising import body
+
+    chosen = slice(index, index + 1)
+    moved = examination.aligned_predose(chosen)
+    if moved is None:
+        return None
+    images = [image / np.float32(examination.scale) for image in (examination.lowdose[chosen], moved)]
+    tissue: Mask = body(torch.from_numpy(images[0])[:, None], examination.noise_floor / examination.scale)[:, 0].numpy()
+    if examination.predose_known is not None:
+        tissue &= examination.predose_known[chosen]
+    if not tissue.any():
+        return None
+    after, before = (local_mean(image, SIDE)[tissue] for image in images)
+    slopes, levels = zip(*(_slope_and_level(image, tissue) for image in images), strict=True)
+    limit = DEVIATIONS * 2**0.5 * examination.noise / examination.scale / SIDE + TOLERANCE
+    changed = int(np.count_nonzero(before - after > limit)), int(np.count_nonzero(after - before > limit))
+    return _Beside(after / np.maximum(before, DARK), changed, slopes, levels)
+
+
+def _slope_and_level(image: np.ndarray, tissue: Mask) -> tuple[float, float]:
     smooth = scipy.ndimage.gaussian_filter(image, (0, 1, 1))
     slopes = [np.gradient(smooth, axis=axis)[tissue] for axis in (1, 2) if image.shape[axis] > 1]
-    return float(np.sqrt(sum(np.mean(np.square(slope)) for slope in slopes)) / image[tissue].mean())
+    squares = sum(float(np.square(slope).sum(dtype=np.float64)) for slope in slopes)
+    return squares, float(image[tissue].sum(dtype=np.float64))
 
 
 def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[Doubt]:

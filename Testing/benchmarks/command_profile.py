@@ -3,7 +3,8 @@
 python Testing/benchmarks/command_profile.py [--json FILE]
 
 Each stage is told without those within it, in seconds by the clock and of the processor; the first are the interpreter
-and what is imported. Peak memory is the process's resident set, as the system tells it.
+and what is imported. They are of a run on one thread, so that none hides behind another; the whole command and its
+peak memory (resident set, as the system tells it) are of one that is not watched and has all threads.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ STAGES = {
     "prior: network": ("inverse.anchored:AnchoredPrior.addition", "inverse.network_pair:NetworkPair.prior"),
     "proximal map": ("inverse.regularizers:GenTV.prox_from",),
     "solver and rest": ("inverse.progress:complete",),
-    "report": ("study.run_report:build_report",),
+    "verdict, report": ("trust.verdict:judge", "study.run_report:build_report"),
     "write": ("imaging.writing:write_files",),
 }
 """What belongs to each, as module:name in LIPCARLib."""
@@ -96,8 +97,11 @@ def within(arguments: list[str]) -> None:
     watch = Watch()
     from LIPCARLib.__main__ import load
 
-    run = load()
+    run = load(arguments)
+    import scipy.ndimage  # noqa: F401
+
     from LIPCARLib.inverse import anchored, anchored_model, complete, load_model, reconstruct  # noqa: F401 - lazy ones
+    from LIPCARLib.trust import verdict  # noqa: F401
 
     imported = time.perf_counter() - began[0], time.process_time() - began[1]
     watch.turn("run")
@@ -128,6 +132,18 @@ def write_examination(folder: Path, slices: int, size: int) -> dict[str, Path]:
     return paths
 
 
+def ended(command: list[str], **more: str) -> tuple[Any, list[str]]:
+    """Run to its end, with more in its environment; what it used, and the lines that it printed."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | more) as process:
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[-1]}: ended with {process.returncode}.")
+    return usage, lines
+
+
 def profile(slices: int, size: int) -> dict[str, Any]:
     """Seconds of the whole command, its peak memory in MB, and seconds by stage: by the clock and of the processor."""
     with tempfile.TemporaryDirectory() as name:
@@ -135,16 +151,10 @@ def profile(slices: int, size: int) -> dict[str, Any]:
         paths = write_examination(folder, slices, size)
         options = ["enhance", "--lowdose", str(paths["lowdose"]), "--predose", str(paths["predose"])]
         options += ["--output", str(folder / "result.nrrd")]
-        command = [sys.executable, __file__, "--within", *options]
         began = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            lines = process.stdout.read().splitlines()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+        usage, _ = ended([sys.executable, "-m", "LIPCARLib", *options])
         seconds = time.perf_counter() - began
-        if process.returncode:
-            raise SystemExit(f"lipcar enhance ended with {process.returncode}.")
+        _, lines = ended([sys.executable, __file__, "--within", *options], OMP_NUM_THREADS="1")
     return {
         "slices": slices,
         "size": size,

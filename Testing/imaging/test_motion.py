@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from LIPCARLib.imaging import Examination, Grid
-from LIPCARLib.imaging.motion import Motion, find_motion
+from LIPCARLib.imaging.motion import Motion, _turn, find_motion, places_in
 
 SPACING = np.array([3.0, 1.0, 1.0])
 """mm along S, H and W."""
@@ -170,3 +170,14 @@ def test_small_or_empty_images_tell_no_movement() -> None:
     dark = np.zeros(SHAPE, np.float32)
     dark[0, :5, :5] = 1
     assert find_motion(dark, dark, SPACING) is None
+
+
+@pytest.mark.parametrize("vector", [(0.0, 0.0, 0.0), (1e-9, 0.0, 0.0), (0.1, -0.2, 0.3), (0.0, 0.0, 3.1)])
+def test_a_turn_is_the_rotation_about_its_vector(vector: tuple[float, float, float]) -> None:
+    expected = Rotation.from_rotvec(vector).as_matrix()
+    np.testing.assert_allclose(_turn(np.array(vector)), expected, atol=1e-15)
+
+
+def test_places_are_every_so_many_voxels_of_a_mask() -> None:
+    mask = np.random.default_rng(0).random((3, 7, 5)) > 0.5
+    np.testing.assert_array_equal(places_in(mask, 4), np.argwhere(mask)[::4])
