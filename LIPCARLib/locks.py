@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -67,40 +67,50 @@ def locked(path: Path, patience: float, signals: Signals | None = None) -> Itera
     try:
         yield
     finally:
-        if sys.platform != "win32":  # there, an open file has to stay
+        is_windows = sys.platform == "win32"  # there, an open file has to stay
+        try:
+            if is_windows:
+                os.close(descriptor)
             with suppress(OSError):
                 path.unlink()  # who waits for it finds that it is another file now
-        os.close(descriptor)
-        if sys.platform == "win32":
-            with suppress(OSError):
-                path.unlink()
+        finally:
+            if not is_windows:
+                os.close(descriptor)
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where another process has it."""
+    """A descriptor that holds the lock; None where somebody has it, in another process or in this one."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others are to read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            with suppress(OSError):
-                path.chmod(0o666)  # of a group's folder, whoever comes next can lock it
-                os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
-            return descriptor
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno in _UNLOCKABLE:
-            return descriptor
-        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            os.close(descriptor)
-            raise
-    os.close(descriptor)
+    with ExitStack() as closing:
+        closing.callback(os.close, descriptor)
+        try:
+            if sys.platform == "win32":
+                os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others are to read
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `lockf`, which a process's threads share
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                _sign(descriptor, path)
+                closing.pop_all()
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in _UNLOCKABLE:
+                closing.pop_all()
+                return descriptor
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise
     return None
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Say who holds it, in place of a dead one's words."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
+        path.chmod(0o666)  # of a group's folder, whoever comes next can lock it
 
 
 def _holder(path: Path) -> str:
