@@ -5,6 +5,7 @@ Names are loaded at their first use: most need torch; a panel opens before torch
 
 from typing import TYPE_CHECKING
 
+from ..doubt import GREEN, LOOK, STOP
 from ..lazy import lazily
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .findings import Finding
     from .per_voxel import evidence
     from .record import SURE, Evidence
-    from .verdict import GREEN, LOOK, STOP, Verdict, judge
+    from .verdict import Verdict, judge
 
 _HOME = {
     "controls": (
@@ -56,13 +57,7 @@ _HOME = {
         "SURE",
         "Evidence",
     ),
-    "verdict": (
-        "GREEN",
-        "LOOK",
-        "STOP",
-        "Verdict",
-        "judge",
-    ),
+    "verdict": ("Verdict", "judge"),
 }
 
 __all__ = [

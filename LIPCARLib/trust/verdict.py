@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from ..doubt import Doubt
+from ..doubt import GREEN, LOOK, STOP, Doubt
 from ..imaging import Examination
 from ..imaging.intensity import local_mean
 from ..inverse import Result
 
 if TYPE_CHECKING:
     from .record import Evidence
-
-GREEN, LOOK, STOP = "green", "look here", "do not use"
 
 # Each pair: look from the first on, do not use from the second on. docs/verdicts.md has the curves they are from.
 NOISE = (0.10, 0.16)
@@ -88,10 +86,11 @@ def _doubts(examination: Examination, result: Result) -> Iterator[Doubt]:
     for notice in (*examination.notices, *result.notices):
         if isinstance(notice, Doubt):
             yield notice
-    if examination.predose is None and not examination.predose_doubtful:
+    if not result.provenance["predose_used"] and not examination.predose_doubtful:
+        why = "There is no pre-dose image" if examination.predose is None else "The model uses no pre-dose image"
         yield Doubt(
-            "There is no pre-dose image; what the agent did is guessed from the low-dose image alone, where the "
-            "difference of the two is expected."
+            f"{why}; what the agent did is guessed from the low-dose image alone, where the difference of the two is "
+            "expected."
         )
 
 
