@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..imaging import write_files
 from ..locks import explained
+from ..resources import processors
 from ..simulation import Anatomy, simulate
 from .cohort import ROLES, SUFFIX
 
@@ -41,7 +42,7 @@ def write_simulated_cohort(
     with explained(root, "made"):
         root.mkdir(parents=True, exist_ok=True)
     jobs = [(root / f"subject-{index:03d}", seed, index, slices, size, anatomy) for index in range(subjects)]
-    workers = min(os.cpu_count() or 1, subjects)
+    workers = min(processors(), subjects)
     if workers == 1:
         yield from map(_write_subject, jobs)
         return

@@ -97,7 +97,11 @@ def test_a_trained_model_can_be_used_and_gone_on_from(tmp_path: Path) -> None:
     steps = train_anchored(tmp_path / "first", TINY, every=3, validation_count=2)
     assert [progress.step for progress in steps] == [3, 6]
     model = load_model(tmp_path / "first")
-    assert model.has_weights and model.manifest["training"]["drawn_validation"]["prior"]["body"] > 0
+    measured = model.manifest["training"]["drawn_validation"]
+    assert model.has_weights and measured["prior"]["body"] > 0
+    (tmp_path / "first" / "manifest.json").unlink()  # as if killed when all steps were done
+    assert list(train_anchored(tmp_path / "first", TINY, every=3, validation_count=2, resume=True)) == []
+    assert load_model(tmp_path / "first").manifest["training"]["drawn_validation"] == measured
     still = replace(TINY, learning_rate=1e-30)
     list(train_anchored(tmp_path / "second", still, start=tmp_path / "first", validation_count=2))
     again = load_model(tmp_path / "second")

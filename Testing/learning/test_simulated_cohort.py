@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
+from LIPCARLib.learning import read_subject, simulated_cohort, subject_folders, write_simulated_cohort
 from LIPCARLib.learning.cohort import ROLES
 from LIPCARLib.simulation import simulate
 
@@ -54,3 +55,14 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LIPCARError, match="cannot be made"):
         list(write_simulated_cohort(tmp_path / "file" / "cohort", 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="nobody can be confined to a processor")
+def test_no_more_processes_are_started_than_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.sched_getaffinity(0)
+    monkeypatch.setattr(simulated_cohort, "ProcessPoolExecutor", None)
+    os.sched_setaffinity(0, {min(allowed)})  # as a container or a queue does
+    try:
+        assert len(list(write_simulated_cohort(tmp_path, 2, slices=1, size=16))) == 2
+    finally:
+        os.sched_setaffinity(0, allowed)
