@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LIPCARError
@@ -84,7 +85,8 @@ def dask_client(jobs: int, scheduler: str | None) -> Iterator[Client]:
         environment = dict.fromkeys(THREADS, str(max(1, processors() // jobs)))
         environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
+            TemporaryDirectory(prefix="lipcar-", ignore_cleanup_errors=True) as scratch,
+            dask.config.set({"temporary-directory": scratch, "distributed.nanny.pre-spawn-environ": environment}),
             # Whole images are in memory at times; what Dask thinks a worker's share is, is no reason to end it.
             LocalCluster(
                 n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
