@@ -1,5 +1,6 @@
 """What was measured, what was guessed, and what the method cannot see: evidence, verdicts, controls.
 
+The blinded reader, `detection`, is a module of its own.
 Names are loaded at their first use: most need torch; a panel opens before torch is there.
 """
 
@@ -10,19 +11,6 @@ from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .controls import Outcome, all_kinds, method_of, read_scene, weigh
-    from .detection import (
-        OVERLAP,
-        READER,
-        Labels,
-        Mask,
-        Spacing,
-        connected_regions,
-        count_invented,
-        count_outside,
-        enhancement,
-        read_enhancement,
-        read_lesions,
-    )
     from .files import evidence_files
     from .findings import Finding
     from .per_voxel import evidence
@@ -30,61 +18,28 @@ if TYPE_CHECKING:
     from .verdict import Verdict, judge
 
 _HOME = {
-    "controls": (
-        "Outcome",
-        "all_kinds",
-        "method_of",
-        "read_scene",
-        "weigh",
-    ),
-    "detection": (
-        "OVERLAP",
-        "READER",
-        "Labels",
-        "Mask",
-        "Spacing",
-        "connected_regions",
-        "count_invented",
-        "count_outside",
-        "enhancement",
-        "read_enhancement",
-        "read_lesions",
-    ),
+    "controls": ("Outcome", "all_kinds", "method_of", "read_scene", "weigh"),
     "files": ("evidence_files",),
     "findings": ("Finding",),
     "per_voxel": ("evidence",),
-    "record": (
-        "SURE",
-        "Evidence",
-    ),
+    "record": ("SURE", "Evidence"),
     "verdict": ("Verdict", "judge"),
 }
 
 __all__ = [
     "GREEN",
     "LOOK",
-    "OVERLAP",
-    "READER",
     "STOP",
     "SURE",
     "Evidence",
     "Finding",
-    "Labels",
-    "Mask",
     "Outcome",
-    "Spacing",
     "Verdict",
     "all_kinds",
-    "connected_regions",
-    "count_invented",
-    "count_outside",
-    "enhancement",
     "evidence",
     "evidence_files",
     "judge",
     "method_of",
-    "read_enhancement",
-    "read_lesions",
     "read_scene",
     "weigh",
 ]
