@@ -132,7 +132,7 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
     yield from _graded(
         rise,
         LEAST_RISE,
-        f"Nine tenths of the tissue are more than {rise:.0%} brighter in the low-dose image; an agent leaves more than "
+        f"Nine tenths of the tissue are more than {rise:.1%} brighter in the low-dose image; an agent leaves more than "
         f"that nearly as it was (at most {LEAST_RISE[0]:.0%} is expected). Is the receiver gain the same?",
     )
     if brighter < BRIGHTENED and darker <= DARKENED[0]:
@@ -144,7 +144,7 @@ def _compared(examination: Examination, lowdose: np.ndarray, predose: np.ndarray
     yield from _graded(
         -sharp,
         (-SHARPNESS[0], -SHARPNESS[1]),
-        f"The low-dose image is {sharp:.0%} as sharp as the pre-dose image; at least {SHARPNESS[0]:.0%} is expected. "
+        f"The low-dose image is {sharp:.1%} as sharp as the pre-dose image; at least {SHARPNESS[0]:.0%} is expected. "
         "Are both of one protocol, and was the patient at rest?",
     )
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from LIPCARLib.physics import DOSE_FRACTION, Acquisition, PulseSequence
-from LIPCARLib.simulation.draw import LINEAR, Drawn, Parameters, draw_batch, draw_images, draw_parameters
+from LIPCARLib.simulation.cells import LINEAR
+from LIPCARLib.simulation.draw import Drawn, Parameters, draw_batch, draw_images, draw_parameters
 from LIPCARLib.simulation.subject import draw_subject
 
 COUNT, SIZE = 64, 64
