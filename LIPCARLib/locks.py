@@ -31,6 +31,10 @@ _ADVICE = {
 }
 _UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """Of file systems that know no locks: there, two runs at once are not kept apart."""
+_held: dict[Path, object] = {}
+"""What this process holds, or is trying: the system's locks are of processes and let all threads of one through."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)  # a child does not have its parent's
 
 
 @contextmanager
@@ -76,12 +80,17 @@ def locked(path: Path, patience: float, signals: Signals | None = None) -> Itera
         finally:
             if not is_windows:
                 os.close(descriptor)
+            _held.pop(path, None)
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where somebody has it, in another process or in this one."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    """A descriptor that holds the lock; None where another thread or process has it."""
+    mine = object()
+    if _held.setdefault(path, mine) is not mine:
+        return None
     with ExitStack() as closing:
+        closing.callback(_held.pop, path, None)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         closing.callback(os.close, descriptor)
         try:
             if sys.platform == "win32":
@@ -89,7 +98,7 @@ def _try_lock(path: Path) -> int | None:
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
                 os.lseek(descriptor, 0, os.SEEK_SET)
             else:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `lockf`, which a process's threads share
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `flock`, which a child would go on to hold
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 _sign(descriptor, path)
                 closing.pop_all()
@@ -114,6 +123,8 @@ def _sign(descriptor: int, path: Path) -> None:
 
 
 def _holder(path: Path) -> str:
+    if path in _held:  # to open and close the file would give the lock away
+        return " (this process)"
     with suppress(OSError):
         return f" ({path.read_text(encoding='utf-8', errors='replace')})"
     return ""

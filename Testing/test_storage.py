@@ -391,7 +391,7 @@ def test_without_hard_links_and_without_locks(root: Path, monkeypatch: pytest.Mo
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "link", unable)
-    monkeypatch.setattr(locks.fcntl, "flock", unable)
+    monkeypatch.setattr(locks.fcntl, "lockf", unable)
     storage.write(new_files(root))
     assert state(root) == "new"
 
