@@ -1,6 +1,9 @@
-"""A sentence for the user that also bears on whether a result may be relied on."""
+"""Whether a result may be relied on: the levels of a verdict, and sentences for the user that bear on it."""
 
 from __future__ import annotations
+
+GREEN, LOOK, STOP = "green", "look here", "do not use"
+"""Levels of a verdict (`trust.judge`)."""
 
 
 class Doubt(str):

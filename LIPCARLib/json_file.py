@@ -14,7 +14,7 @@ from typing import Any
 from .errors import LIPCARError
 
 LARGEST_JSON = 16 * 2**20
-"""Bytes. The largest that LIPCAR writes, a cohort's report, has a fiftieth of it."""
+"""Bytes. The largest that is read as such, a report, has a fiftieth of it."""
 DEEPEST = 40
 """Levels of lists and objects; a model's manifest has six."""
 MOST_DIGITS = 100

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +31,10 @@ _ADVICE = {
 }
 _UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """Of file systems that know no locks: there, two runs at once are not kept apart."""
+_held: dict[Path, object] = {}
+"""What this process holds, or is trying: the system's locks are of processes and let all threads of one through."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)  # a child does not have its parent's
 
 
 @contextmanager
@@ -67,43 +71,60 @@ def locked(path: Path, patience: float, signals: Signals | None = None) -> Itera
     try:
         yield
     finally:
-        if sys.platform != "win32":  # there, an open file has to stay
+        is_windows = sys.platform == "win32"  # there, an open file has to stay
+        try:
+            if is_windows:
+                os.close(descriptor)
             with suppress(OSError):
                 path.unlink()  # who waits for it finds that it is another file now
-        os.close(descriptor)
-        if sys.platform == "win32":
-            with suppress(OSError):
-                path.unlink()
+        finally:
+            if not is_windows:
+                os.close(descriptor)
+            _held.pop(path, None)
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others are to read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            with suppress(OSError):
-                path.chmod(0o666)  # of a group's folder, whoever comes next can lock it
-                os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
-            return descriptor
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno in _UNLOCKABLE:
-            return descriptor
-        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            os.close(descriptor)
-            raise
-    os.close(descriptor)
+    """A descriptor that holds the lock; None where another thread or process has it."""
+    mine = object()
+    if _held.setdefault(path, mine) is not mine:
+        return None
+    with ExitStack() as closing:
+        closing.callback(_held.pop, path, None)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        closing.callback(os.close, descriptor)
+        try:
+            if sys.platform == "win32":
+                os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others are to read
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+            else:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `flock`, which a child would go on to hold
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                _sign(descriptor, path)
+                closing.pop_all()
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in _UNLOCKABLE:
+                closing.pop_all()
+                return descriptor
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise
     return None
 
 
+def _sign(descriptor: int, path: Path) -> None:
+    """Say who holds it, in place of a dead one's words."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
+        path.chmod(0o666)  # of a group's folder, whoever comes next can lock it
+
+
 def _holder(path: Path) -> str:
+    if path in _held:  # to open and close the file would give the lock away
+        return " (this process)"
     with suppress(OSError):
         return f" ({path.read_text(encoding='utf-8', errors='replace')})"
     return ""

@@ -1,7 +1,8 @@
-"""Where the shipped models and sample images are; needs nothing but the standard library."""
+"""What there is to work with: shipped models, sample images, processors; needs nothing but the standard library."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -11,3 +12,10 @@ RESOURCES = next(
     _PACKAGE.parent / "Resources",
 )
 """Inside the package where it is installed (a wheel, Slicer), beside it in a checkout."""
+
+
+def processors() -> int:
+    """How many this process may use, which in a container or a queue are fewer than the computer has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

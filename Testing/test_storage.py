@@ -9,6 +9,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,25 @@ def test_who_waits_too_long_is_told(root: Path, monkeypatch: pytest.MonkeyPatch)
     with storage.claimed(root / "a"):
         storage.write(new_files(root))
     assert state(root) == "new"
+
+
+def test_threads_of_one_process_wait_for_each_other(root: Path) -> None:
+    def work(name: str) -> None:
+        for number in range(10):
+            storage.write({root / f"a/{name}-{number}-{part}": name.encode() for part in range(2)})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, "pqrs"))  # raises what one of them raises
+    assert len(list((root / "a").glob("?-*"))) == 80
+    with storage.claimed(root / "a"), pytest.raises(LIPCARError, match="Another run"), storage.claimed(root / "a"):
+        pass
+
+
+def test_a_lock_names_its_holder_and_no_dead_one(root: Path) -> None:
+    lock = root / "a" / storage.LOCK
+    lock.write_text("another-computer, process 123456789")
+    with locks.locked(lock, 0.0):
+        assert lock.read_text().endswith(f" {os.getpid()}")
 
 
 def test_a_claim_leaves_no_empty_folder(tmp_path: Path) -> None:

@@ -245,20 +245,14 @@ def train_anchored(
         "workers": workers,
         "processes": processes,
     }
-    steps = train_prior(output / CHECKPOINTS, settings, validation={"drawn": drawn}, **options)
-    scores: dict[str, float] = {}
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            path = Path(stop.value)
-            break
-        scores = progress.errors.get("drawn", {})
-        yield progress
+    path = yield from train_prior(output / CHECKPOINTS, settings, validation={"drawn": drawn}, **options)
     if processes is not None and not processes.main:
         return output / MANIFEST
     network = AnchoredPrior(settings.widths, settings.depth)
     _load(network, path)
+    examinations, told = drawn
+    predicted = predict(network, examinations.lowdose, examinations.predose, told)
+    scores = errors(predicted, examinations.predose, examinations.highdose, examinations.body)
     card = {
         "description": "Pre-dose and low-dose image; the signal equation of the acquisition and what a network adds.",
         "licence": "MIT",

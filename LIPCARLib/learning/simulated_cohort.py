@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -14,6 +16,7 @@ import SimpleITK as sitk
 
 from ..imaging import write_files
 from ..locks import explained
+from ..resources import processors
 from ..simulation import Anatomy, simulate
 from .cohort import ROLES, SUFFIX
 
@@ -41,12 +44,24 @@ def write_simulated_cohort(
     with explained(root, "made"):
         root.mkdir(parents=True, exist_ok=True)
     jobs = [(root / f"subject-{index:03d}", seed, index, slices, size, anatomy) for index in range(subjects)]
-    workers = min(os.cpu_count() or 1, subjects)
+    workers = min(processors(), subjects)
     if workers == 1:
         yield from map(_write_subject, jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         yield from pool.map(_write_subject, jobs)
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever where its parent was killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write_subject(job: tuple[Path, int, int, int, int, Anatomy]) -> Path:

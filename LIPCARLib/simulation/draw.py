@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..physics import DOSE_FRACTION, Acquisition, PulseSequence, batch_curve
+from .cells import LINEAR
 from .phantom import painted_slice
 from .subject import SubjectParameters, draw_subject
 
@@ -117,7 +118,7 @@ def draw_parameters(generator: torch.Generator, batch: int) -> Parameters:
     for row, seed in enumerate(heads):
         if seed is not None:
             subject = draw_subject(seed, 0)
-            acquisitions[row], dose[row] = _acquired(subject), subject.dose_fraction
+            acquisitions[row], dose[row] = subject.acquisition, subject.dose_fraction
     noise = dice.log_uniform(0.003, 0.06)
     sequence_told, dose_told = dice.chance(0.75), dice.chance(0.8)
     told_dose = dose * (1 + 0.15 * dice.chance(0.15) * dice.normal().clamp(-2, 2))
@@ -153,13 +154,6 @@ def _heads(dice: _Dice) -> tuple[int | None, ...]:
     return tuple(seed if head else None for seed, head in zip(seeds, chosen, strict=True))
 
 
-def _acquired(subject: SubjectParameters) -> Acquisition:
-    s = subject.sequence
-    if s.name == "spin echo":
-        return Acquisition(PulseSequence.SPIN_ECHO, s.tr, s.te, magnetic_field=subject.field)
-    return Acquisition(PulseSequence.GRADIENT_ECHO, s.tr, s.te, flip_angle=s.flip, magnetic_field=subject.field)
-
-
 def _acquisitions(dice: _Dice) -> tuple[Acquisition, ...]:
     """Two fifths spin echoes, two fifths gradient echoes, the rest prepared by an inversion, or linear in the dose."""
     kinds, numbers = dice.uniform(0, 1).tolist(), dice.uniform(0, 1, 4).tolist()
@@ -181,9 +175,6 @@ def _acquisition(kind: float, first: float, second: float, third: float, fourth:
             readout_time=0.007,
         )
     return LINEAR
-
-
-LINEAR = Acquisition(PulseSequence.GRADIENT_ECHO, repetition_time=1e-3, flip_angle=90.0)
 
 
 def _told(dice: _Dice, acquisitions: tuple[Acquisition, ...], told: Tensor) -> tuple[Acquisition, ...]:

@@ -110,18 +110,12 @@ def head_scene(seed: int, index: int, slices: int) -> Scene:
     times = np.ones(256, np.float32)
     for kind, parameters in subject.tissues.items():
         times[kind] = parameters.t1
-    q = subject.sequence
-    acquisition = (
-        Acquisition(PulseSequence.SPIN_ECHO, q.tr, q.te, magnetic_field=subject.field)
-        if q.name == "spin echo"
-        else Acquisition(PulseSequence.GRADIENT_ECHO, q.tr, q.te, flip_angle=q.flip, magnetic_field=subject.field)
-    )
     images = made.clean_predose, made.clean_lowdose, made.clean_highdose
     spacing = (made.spacing[2], made.spacing[1], made.spacing[0])
     tissue: Mask = np.isin(made.labels, BRAIN_TISSUES)
     noise = made.parameters["noise_sigma"]
     name = f"head {index}"
-    return _scene(name, images, times[made.labels], tissue, spacing, acquisition, subject.dose_fraction, noise)
+    return _scene(name, images, times[made.labels], tissue, spacing, subject.acquisition, subject.dose_fraction, noise)
 
 
 def cell_scene(seed: int, index: int, slices: int) -> Scene:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..physics import tofts_concentration
+from ..physics import Acquisition, PulseSequence, tofts_concentration
 from .anatomy import Head, human_head, random_shapes, rat_head
 from .tissues import RAT_WHITE, TISSUE_RANGES, Tissue
 
@@ -120,6 +120,14 @@ class SubjectParameters:
     flips: tuple[bool, bool]
     tissues: dict[Tissue, TissueParameters]
     lesions: tuple[Lesion, ...]
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """What a header would tell of it."""
+        s = self.sequence
+        if s.name == "spin echo":
+            return Acquisition(PulseSequence.SPIN_ECHO, s.tr, s.te, magnetic_field=self.field)
+        return Acquisition(PulseSequence.GRADIENT_ECHO, s.tr, s.te, flip_angle=s.flip, magnetic_field=self.field)
 
 
 def draw_subject(seed: int, index: int, anatomy: Anatomy = "mixed") -> SubjectParameters:

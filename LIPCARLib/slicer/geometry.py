@@ -48,6 +48,14 @@ def grid_differences(node: VolumeNode, reference: VolumeNode) -> list[str]:
     return grid_of(reference, name, reference).differences(grid_of(node, name, reference))
 
 
+def on_one_grid(node: VolumeNode, reference: VolumeNode) -> bool:
+    """Whether two volumes are known to lie on one grid; of what has no voxels or is bent it is not."""
+    try:
+        return not grid_differences(node, reference)
+    except LIPCARError:
+        return False
+
+
 def slice_at(node: VolumeNode, point: Sequence[float], slice_axis: int) -> int:
     """Number, from 0, of the slice along an index axis that is nearest to a point in the world; always one there is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from ..errors import LIPCARError
 from .background import waited
 from .request import Request
 from .services import Job, Worker
@@ -48,7 +49,17 @@ class CheckedInputs:
             work = examination_job(request)
             self._worker = self._make_worker()
             self._key, self._job = key, self._worker.submit(work)
-        return waited(self._job, self._slot_seconds)
+        return self._waited(self._job)
+
+    def _waited(self, job: Job[Examination]) -> Generator[None, None, Examination]:
+        try:
+            return (yield from waited(job, self._slot_seconds))
+        except LIPCARError:
+            raise  # of the volumes: the same until they change
+        except Exception:
+            if job is self._job:  # of the moment, as too little memory: next time it may come out otherwise
+                self.forget()
+            raise
 
     def forget(self) -> None:
         """Give back the memory."""

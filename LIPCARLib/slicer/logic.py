@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
+from ..doubt import STOP
 from ..errors import LIPCARError
 from .background import waited
 from .dependencies import HOW_TO_GET
@@ -313,7 +314,6 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise LIPCARError(problem)
         from ..engine import Asked
         from ..inverse import default_model
-        from ..trust import STOP
         from .mrml import add_volumes, hidden, prepare
         from .tables import add_convergence, add_metrics, forget_tables
         from .trust import add_evidence, prepare_maps

@@ -33,8 +33,6 @@ EXTRAS = {
 """Volumes that a result may bring along, and how their names end: the prior, x - x_L, x - x_P, and F(x) - x_L."""
 EVIDENCE = ("consistency", "equation", "uncertainty", "findings", "finding_table")
 """What else a result may refer to: maps, a segmentation and a table of what speaks for and against it."""
-LEVELS = ("green", "look here", "do not use")
-"""Of a verdict: those of LIPCARLib.trust, written out because that one imports torch."""
 _TWO_SIDED = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 _ONE_SIDED = "vtkMRMLColorTableNodeFileInferno.txt"
 MAPS = {"difference": _TWO_SIDED, "enhancement": _ONE_SIDED, "data_consistency": _TWO_SIDED}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from ..doubt import Doubt
-from ..errors import LIPCARError
+from ..errors import LIPCARError, advice
 from .request import Request, transformed_apart, unsuitable_together
 from .services import Services
 from .wording import geometry_line
@@ -87,6 +87,12 @@ class Preflight:
         except StopIteration:
             self.stop()
             self._changed()
+        except Exception as error:
+            self.stop()
+            told = advice(error)
+            self._show("stop", told or _("The check failed in a way it should not: {error}").format(error=error))
+            if told is None:
+                raise
 
     def _checked(self) -> Generator[None, None, None]:
         request = self.request

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import LIPCARError
+from ..errors import LIPCARError, advice
 from .background import waited
 from .parameters import LIPCARParameterNode
 from .request import Request
@@ -107,11 +107,12 @@ class RegionBox:
             return
         except StopIteration as stop:
             table, notices = stop.value
-        except LIPCARError as error:
-            notices = [str(error)]
-        except Exception:
-            self.stop()
-            raise
+        except Exception as error:
+            told = advice(error)
+            if told is None:
+                self.stop()
+                raise
+            notices = [told]
         self.stop()  # before the table is shown: that gives the event loop a turn
         self._ui.regionLabel.text = " ".join(notices)
         if table is not None:

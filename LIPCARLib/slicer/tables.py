@@ -30,7 +30,7 @@ def add_metrics(
     """A table node of SSIM, PSNR and RMSE against the high-dose volume, referred to by the output node.
 
     Args:
-        metrics: of `evaluation.examination_metrics`.
+        metrics: of `study.examination_metrics`.
         first_slice: number of the first row, counted from 0.
         output: of `add_volumes`. The table of an earlier result in it is replaced.
 

@@ -10,6 +10,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
+from ..doubt import GREEN, STOP
 from .preflight import MARKS
 from .services import Views, VolumeNode
 from .wording import level_in_words
@@ -155,13 +156,11 @@ class TrustTab:
             button.checked = False
 
     def _show_verdict(self) -> None:
-        from .mrml import LEVELS
-
         level = "" if self._output is None else self._output.GetAttribute("LIPCAR.verdict")
         if self._output is None or not level:
             self._ui.verdictLabel.text = _("What speaks for and against a result stands here once there is one.")
             return
-        state = {LEVELS[0]: "fits", LEVELS[2]: "stop"}.get(level, "look")
+        state = {GREEN: "fits", STOP: "stop"}.get(level, "look")
         color, sign = MARKS[state]
         reasons = (self._output.GetAttribute("LIPCAR.verdict_reasons") or "").split("\n")
         headline = _('<span style="color:{color}; font-size:large">{sign}</span> <b>{level}</b>')

@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 import vtk
 
-from .geometry import grid_differences, slice_at, slice_center, slice_normal
+from .geometry import on_one_grid, slice_at, slice_center, slice_normal
 from .services import VolumeNode
 
 LAYOUT = 57300
@@ -119,7 +119,7 @@ class SlicerViews:
         slicer.util.setSliceViewerLayers(background=background, foreground=foreground, foregroundOpacity=opacity)
         for widget, identity in zip(widgets, before, strict=True):
             old = slicer.mrmlScene.GetNodeByID(identity) if identity else None
-            if old is None or old.GetImageData() is None or grid_differences(old, background):
+            if old is None or not on_one_grid(old, background):
                 widget.fitSliceToBackground()
 
     def jump_to(self, point: Sequence[float]) -> None:

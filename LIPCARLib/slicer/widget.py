@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from ..errors import LIPCARError
+from ..errors import LIPCARError, advice
 from .acquisition import AcquisitionBox
 from .choices import AlphaChoice, DeviceChoice, ModelChoice
 from .inputs import proposed_inputs
@@ -262,7 +262,7 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 for role in apart(self.request()):
                     volume = getattr(node, f"{role}Volume")
                     setattr(node, f"{role}Volume", resampled(volume, node.lowdoseVolume))
-        except LIPCARError as error:
+        except Exception as error:
             self.onError(error)
 
     # Computing
@@ -353,16 +353,16 @@ class LIPCARWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         notices: list[str] = []
         try:
             folder = self.logic.exportDicom(self._shown().outputVolume, parent, notices)
-        except LIPCARError as error:
+        except Exception as error:
             self.onError(error)
             return
         self.ui.messageLabel.text = " ".join((_("Wrote {folder}.").format(folder=folder), *notices))
 
     def onError(self, error: Exception) -> None:
         self.updateButtons()
-        if isinstance(error, LIPCARError):
-            self.ui.messageLabel.text = str(error)
-            self._services.dialogs.show_error(str(error))
+        if told := advice(error):
+            self.ui.messageLabel.text = told
+            self._services.dialogs.show_error(told)
             return
         details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         logging.error(details)

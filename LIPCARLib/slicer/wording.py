@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from ..doubt import Doubt
+from ..doubt import GREEN, LOOK, STOP, Doubt
 from ..errors import LIPCARError
 from .parameters import ALPHA_AUTO
 from .services import VolumeNode
@@ -106,18 +106,15 @@ def done_text(result: Result, level: str) -> str:
     text = _("Done in {time} on {device}.")
     text = text.format(time=duration(result.seconds), device=result.provenance["device"])
     verdict = level_in_words(level)
-    return " ".join((text, *_unsaid(result), verdict, *([_("See the tab Trust.")] if level != "green" else [])))
+    return " ".join((text, *_unsaid(result), verdict, *([_("See the tab Trust.")] if level != GREEN else [])))
 
 
 def level_in_words(level: str) -> str:
     """A verdict's level as a sentence."""
-    from .mrml import LEVELS
-
-    green, look, stop = LEVELS
     words = {
-        green: _("Nothing was found that speaks against the result."),
-        look: _("Look before you rely on the result."),
-        stop: _("Do not use this result."),
+        GREEN: _("Nothing was found that speaks against the result."),
+        LOOK: _("Look before you rely on the result."),
+        STOP: _("Do not use this result."),
     }
     return words.get(level, level)
 

@@ -290,6 +290,6 @@ def safe_name(text: str) -> str:
     ('_a_b_1m_i_', '_con', 'examination', 'sub-01_ses-é')
     """
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in unicodedata.normalize("NFC", text))
-    kept = re.sub(r"_+", "_", kept).lstrip(".-").rstrip(".")
-    kept = kept.encode()[:LONGEST_NAME].decode("utf-8", "ignore")
+    kept = re.sub(r"_+", "_", kept).lstrip(".-")
+    kept = kept.encode()[:LONGEST_NAME].decode("utf-8", "ignore").rstrip(".")
     return f"_{kept}" if _RESERVED.fullmatch(kept) else kept or "examination"

@@ -17,11 +17,10 @@ from .cohort_inputs import Entry
 from .cohort_workers import EXAMINATIONS
 from .figures import check_matplotlib
 from .pages import load_template
-from .tables import csv_file
+from .tables import RESEARCH, csv_file
 
 TEMPLATE = "cohort.html.jinja"
 PAGE, TABLE = "index.html", "summary.csv"
-NOTE = "Simulated images, research only: not for diagnosis."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would compute."""
 VERDICTS = (STOP, LOOK, GREEN)
@@ -87,7 +86,7 @@ def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: 
     cells = [{key: _cell(value) for key, value in row.items() if key not in ("links", "picture")} for row in rows]
     page = load_template(TEMPLATE).render(
         title=title,
-        note=NOTE,
+        note=RESEARCH,
         rows=rows,
         total=total,
         failed=sum(row["state"] == FAILED for row in rows),

@@ -9,9 +9,11 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LIPCARError
+from ..resources import processors
 from ..storage import others_write
 from .cohort_enhancement import FAILED, CohortSettings, Outcome, Task, carry_out, done_before
 from .cohort_inputs import Entry
@@ -80,10 +82,11 @@ def dask_client(jobs: int, scheduler: str | None) -> Iterator[Client]:
     for name in ("distributed", "distributed.client", "distributed.worker", "distributed.nanny", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is in outcomes and errors
     if scheduler is None:
-        environment = dict.fromkeys(THREADS, str(max(1, _processors() // jobs)))
+        environment = dict.fromkeys(THREADS, str(max(1, processors() // jobs)))
         environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
+            TemporaryDirectory(prefix="lipcar-", ignore_cleanup_errors=True) as scratch,
+            dask.config.set({"temporary-directory": scratch, "distributed.nanny.pre-spawn-environ": environment}),
             # Whole images are in memory at times; what Dask thinks a worker's share is, is no reason to end it.
             LocalCluster(
                 n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
@@ -105,12 +108,6 @@ def dask_client(jobs: int, scheduler: str | None) -> Iterator[Client]:
         except TimeoutError as error:
             raise LIPCARError(NO_WORKER) from error
         yield client
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _on_cluster(client: Client, tasks: Iterable[Task]) -> Iterator[Outcome]:

@@ -57,8 +57,12 @@ def write_experiment(
         if any(rows):
             files[output / f"{name}.csv"] = csv_file([asdict(row) for own in rows for row in own])
     figures = {"scores": box_figure(scores)}
-    kept = [(r.subject, output / "examples" / f"{r.subject}.nrrd") for r in results if r.example is not None]
-    examples = {subject: read_example(path) for subject, path in kept if path.is_file()}
+    kept = {
+        result.subject: read_example(output / "examples" / f"{result.subject}.nrrd", result)
+        for result in results
+        if result.example is not None
+    }
+    examples = {subject: example for subject, example in kept.items() if example is not None}
     if examples:
         shown = {result.subject: result.example for result in results if result.example is not None}
         figures["examples"] = example_figure(examples, scores, shown)

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_fill_holes, uniform_filter
 
 from ..learning import Subject
 from ..simulation import BRAIN_TISSUES, Tissue
-from ..trust import (
+from ..trust.detection import (
     Labels,
     Mask,
     Spacing,

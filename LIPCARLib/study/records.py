@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..imaging import write_files
+from ..errors import LIPCARError
+from ..imaging import read_image, write_files
+from ..json_file import parse_json, read_file
 from ..learning import Subject
 from ..simulation import Tissue
 from .lesion_scores import LesionScore, ReadingScore
 from .slice_scores import HIGHDOSE, Score
 
 ENHANCEMENT_PERCENTILE = 99.9
+LARGEST_RECORD = 2**28
+"""Bytes. A thousand slices have a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def write_record(path: Path, result: SubjectResult, digest: str) -> None:
 def read_record(path: Path, digest: str) -> SubjectResult | None:
     """What :func:`write_record` wrote; None where there is none, or one of another experiment or version."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(read_file(path, LARGEST_RECORD))
         if content["settings"] != digest:
             return None
         return SubjectResult(
@@ -69,10 +73,17 @@ def write_example(path: Path, subject: Subject, images: Mapping[str, np.ndarray]
     planes = [image[index] / np.float32(subject.examination.scale) for image in layers.values()]
     tumor = np.zeros_like(planes[0]) if subject.labels is None else np.equal(subject.labels[index], Tissue.TUMOR)
     stack = sitk.GetImageFromArray(np.stack([*planes, tumor.astype(np.float32)]))
-    write_files({path: stack}, {"layers": json.dumps([*layers, "tumor"])})
+    write_files({path: stack})
 
 
-def read_example(path: Path) -> dict[str, np.ndarray]:
-    """What was kept of a subject: (H, W) images in model scale by method, "high-dose", and "tumor" (0 or 1)."""
-    image = sitk.ReadImage(str(path))
-    return dict(zip(json.loads(image.GetMetaData("layers")), sitk.GetArrayFromImage(image), strict=True))
+def read_example(path: Path, result: SubjectResult) -> dict[str, np.ndarray] | None:
+    """What was kept of a subject: (H, W) images in model scale by method, "high-dose", and "tumor" (0 or 1).
+
+    None where the file is gone or damaged.
+    """
+    methods = dict.fromkeys(row.method for row in result.scores if row.method != HIGHDOSE)
+    try:
+        layers = sitk.GetArrayFromImage(read_image(path))
+        return dict(zip((*methods, HIGHDOSE, "tumor"), layers, strict=True))
+    except (LIPCARError, ValueError):
+        return None

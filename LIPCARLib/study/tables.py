@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..trust import OVERLAP, READER
+from ..trust.detection import OVERLAP, READER
 from .cohort_run import Failure
 from .experiment import METHODS, Experiment
 from .lesion_scores import SMALL

@@ -61,14 +61,17 @@ def deviation(highdose: Tensor, predicted: Tensor, physics: Anchor, predose: Ten
         highdose - physics.highdose,
         RELATIVE * (highdose - before),
     ]
+    least = fraction
     if not conditions.dose_told[0]:
-        shares = (fraction * DOSE_SPREAD).clamp(max=1), fraction / DOSE_SPREAD
+        least = fraction / DOSE_SPREAD
+        shares = (fraction * DOSE_SPREAD).clamp(max=1), least
         brightest = torch.maximum(physics.lowdose, predicted)
         fulls = [headroom_between(before, brightest, replace(conditions, dose_fraction=share)) for share in shares]
         more, less = (found(predicted, full, share) for full, share in zip(fulls, shares, strict=True))
         parts.append((less - more) / 2)
     if not conditions.sequence_told[0]:
-        parts.append(highdose - before - (predicted - before) / fraction)
+        # Linear, and of the least dose: where neither is told, one makes more of the other.
+        parts.append(highdose - before - (predicted - before) / least)
     return SCALE * torch.stack([part.square() for part in parts]).sum(0).sqrt()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from ..doubt import Doubt
+from ..doubt import GREEN, LOOK, STOP, Doubt
 from ..imaging import Examination
 from ..imaging.intensity import local_mean
 from ..imaging.threads import in_threads
@@ -19,8 +19,6 @@ from ..inverse import Result
 
 if TYPE_CHECKING:
     from .record import Evidence
-
-GREEN, LOOK, STOP = "green", "look here", "do not use"
 
 # Each pair: look from the first on, do not use from the second on. docs/verdicts.md has the curves they are from.
 NOISE = (0.10, 0.16)
@@ -90,10 +88,11 @@ def _doubts(examination: Examination, result: Result) -> Iterator[Doubt]:
     for notice in (*examination.notices, *result.notices):
         if isinstance(notice, Doubt):
             yield notice
-    if examination.predose is None and not examination.predose_doubtful:
+    if not result.provenance["predose_used"] and not examination.predose_doubtful:
+        why = "There is no pre-dose image" if examination.predose is None else "The model uses no pre-dose image"
         yield Doubt(
-            "There is no pre-dose image; what the agent did is guessed from the low-dose image alone, where the "
-            "difference of the two is expected."
+            f"{why}; what the agent did is guessed from the low-dose image alone, where the difference of the two is "
+            "expected."
         )
 
 
@@ -126,7 +125,7 @@ def _compared(examination: Examination) -> Iterator[Doubt]:
     yield from _graded(
         rise,
         LEAST_RISE,
-        f"Nine tenths of the tissue are more than {rise:.0%} brighter in the low-dose image; an agent leaves more than "
+        f"Nine tenths of the tissue are more than {rise:.1%} brighter in the low-dose image; an agent leaves more than "
         f"that nearly as it was (at most {LEAST_RISE[0]:.0%} is expected). Is the receiver gain the same?",
     )
     if brighter < BRIGHTENED and darker <= DARKENED[0]:
@@ -140,7 +139,7 @@ def _compared(examination: Examination) -> Iterator[Doubt]:
     yield from _graded(
         -sharp,
         (-SHARPNESS[0], -SHARPNESS[1]),
-        f"The low-dose image is {sharp:.0%} as sharp as the pre-dose image; at least {SHARPNESS[0]:.0%} is expected. "
+        f"The low-dose image is {sharp:.1%} as sharp as the pre-dose image; at least {SHARPNESS[0]:.0%} is expected. "
         "Are both of one protocol, and was the patient at rest?",
     )
 

@@ -31,7 +31,15 @@ from LIPCARLib.imaging.metrics import ssim
 from LIPCARLib.inverse import Conditions, complete, load_model, reconstruct
 from LIPCARLib.inverse.anchor import anchor, denoised_pair, noise_between
 from LIPCARLib.physics import Acquisition, PulseSequence, headroom, lowdose_of, signal_curve
-from LIPCARLib.trust import Mask, Spacing, count_invented, count_outside, enhancement, read_enhancement, read_lesions
+from LIPCARLib.trust.detection import (
+    Mask,
+    Spacing,
+    count_invented,
+    count_outside,
+    enhancement,
+    read_enhancement,
+    read_lesions,
+)
 
 LAWS = {
     "spin echo": Acquisition(PulseSequence.SPIN_ECHO, repetition_time=0.5),

@@ -11,6 +11,11 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.cli import run
+from LIPCARLib.engine import Asked, Remote
+from LIPCARLib.errors import LIPCARError
+from LIPCARLib.imaging import Examination
+from LIPCARLib.inverse import complete
+from LIPCARLib.resources import RESOURCES
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,9 @@ def test_what_is_refused(words: list[str], message: str, capfd: pytest.CaptureFi
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops the server as POSIX does")
-def test_the_image_is_the_same(subject: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_the_same_and_only_shipped_models_are_taken(
+    subject: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LIPCAR_ENGINE_TOKEN", "correct horse battery")
     code = "from LIPCARLib.cli.serve import serve; serve('127.0.0.1', 0)"
     images = [
@@ -48,7 +55,21 @@ def test_the_image_is_the_same(subject: Path, tmp_path: Path, monkeypatch: pytes
         for name, where in (("here.nrrd", []), ("there.nrrd", ["--engine", address])):
             assert run(["enhance", *images, "--output", str(tmp_path / name), "--device", "cpu", *where]) == 0
         line = server.stdout.readline()
+        remote, examination = Remote(address, b"correct horse battery"), Examination.read(subject / "lowdose.nrrd")
+        asked = Asked(
+            model=str(RESOURCES / "Models" / "signal"),
+            alpha="auto",
+            solver="proximal",
+            iterations=None,
+            device="cpu",
+            data_consistency=False,
+            dose_fraction=None,
+        )
+        with pytest.raises(LIPCARError, match="has the shipped ones"):
+            complete(remote.enhance(examination, asked))
         server.send_signal(signal.SIGINT)
     assert "enhance 2 x 48 x 48: done" in line and str(subject) not in line
+    with pytest.raises(LIPCARError, match="does not answer"):
+        complete(remote.devices())
     here, there = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.nrrd"))) for name in ("here", "there"))
     assert here.tobytes() == there.tobytes()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from LIPCARLib.engine import Answer, Asked, Child, NotStartedError, Remote, enhance
+from LIPCARLib.engine import Answer, Asked, Child, NotStartedError, enhance
 from LIPCARLib.engine.messages import Message
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
@@ -125,28 +125,3 @@ def test_it_ends_with_its_parent() -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it is still there")
-
-
-def test_a_server_takes_shipped_models_only_and_gives_the_same(
-    child: Child, examination: Examination, asked: Asked, bits: Callable[[Any], Any]
-) -> None:
-    """As `lipcar serve` puts it together: a server in front of a process."""
-    import threading
-
-    from LIPCARLib.engine import Server
-
-    behind = Child(slot=0.01, any_folder=False)
-    server = Server(behind.run, None, print)
-    threading.Thread(target=server.serve, daemon=True).start()
-    remote = Remote(f"127.0.0.1:{server.address[1]}", None, 0.01)
-    try:
-        with pytest.raises(LIPCARError, match="has the shipped ones"):
-            complete(remote.enhance(examination, asked))
-        shipped = replace(asked, model="signal")
-        expected = complete(child.enhance(examination, shipped))
-        assert bits(untimed(complete(remote.enhance(examination, shipped)))) == bits(untimed(expected))
-    finally:
-        server.close()
-        behind.close()
-    with pytest.raises(LIPCARError, match="does not answer"):
-        complete(remote.devices())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.learning import read_subject, subject_folders, write_simulated_cohort
+from LIPCARLib.learning import read_subject, simulated_cohort, subject_folders, write_simulated_cohort
 from LIPCARLib.learning.cohort import ROLES
 from LIPCARLib.simulation import simulate
 
@@ -54,3 +58,44 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LIPCARError, match="cannot be made"):
         list(write_simulated_cohort(tmp_path / "file" / "cohort", 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked child")
+def test_its_processes_end_with_the_one_that_started_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_cohort, "processors", lambda: 2)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        subjects = iter(write_simulated_cohort(tmp_path, 4, slices=1, size=16))
+        next(subjects)
+        os.write(write, json.dumps([one.pid for one in multiprocessing.active_children()]).encode())
+        time.sleep(60)
+    numbers = json.loads(os.read(read, 1000))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    until, left = time.monotonic() + 20, set(numbers)
+    while left and time.monotonic() < until:
+        time.sleep(0.02)
+        left = {number for number in left if is_there(number)}
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert len(numbers) == 2 and not left
+
+
+def is_there(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="nobody can be confined to a processor")
+def test_no_more_processes_are_started_than_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.sched_getaffinity(0)
+    monkeypatch.setattr(simulated_cohort, "ProcessPoolExecutor", None)
+    os.sched_setaffinity(0, {min(allowed)})  # as a container or a queue does
+    try:
+        assert len(list(write_simulated_cohort(tmp_path, 2, slices=1, size=16))) == 2
+    finally:
+        os.sched_setaffinity(0, allowed)

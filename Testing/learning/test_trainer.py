@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def test_collapse_restores_the_best_weights_at_half_the_pace(
     losses = [trainer.run_epoch()[0] for _ in range(3)]
     assert np.isnan(losses[1]) == (cls is NaNInTheSecondEpoch)
     assert np.isfinite(losses[2])
+    assert [epoch["loss"] is None for epoch in trainer.history] == [bool(np.isnan(loss)) for loss in losses]
     first, second, third = trainer.seen
     assert all(torch.equal(v, second["weights"][k]) for k, v in third["weights"].items())
     assert not all(torch.equal(v, first["weights"][k]) for k, v in third["weights"].items())
@@ -87,13 +89,6 @@ def test_interrupted_after_a_collapse_it_goes_on_alike(make: MakeTrainer, tmp_pa
     assert (resumed.epoch, resumed.slowdown) == (2, 0.5)
     resumed.run_epoch()
     assert parts.read_bytes() == whole.read_bytes()
-
-
-def test_a_nan_is_null_in_the_history(make: MakeTrainer, tmp_path: Path) -> None:
-    trainer = make(NaNInTheSecondEpoch, tmp_path / "prior.safetensors")
-    for _ in range(2):
-        trainer.run_epoch()
-    assert trainer.history[0]["loss"] is not None and trainer.history[1]["loss"] is None
 
 
 class NaNInTheFirstEpoch(Spied):
@@ -126,3 +121,10 @@ def test_a_head_that_gives_zeros_is_turned_over() -> None:
         assert after > 0.3, (seed, before)
         assert after == before or before < 0.5
     assert 0 < born_dead < 8
+
+
+def test_no_plain_network_starts_dead(make: MakeTrainer, tmp_path: Path) -> None:
+    """Of the seeds that give zeros everywhere, 4 is one."""
+    for seed in (3, 4):
+        trainer = make(Trainer, tmp_path / "none.safetensors", replace(SETTINGS, residual=False, seed=seed))
+        assert float((trainer.network(torch.rand(2, 2, 48, 48)) > 0).float().mean()) > 0.3, seed

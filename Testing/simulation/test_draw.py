@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from LIPCARLib.physics import DOSE_FRACTION, Acquisition, PulseSequence
-from LIPCARLib.simulation.draw import LINEAR, Drawn, Parameters, draw_batch, draw_images, draw_parameters
+from LIPCARLib.simulation.cells import LINEAR
+from LIPCARLib.simulation.draw import Drawn, Parameters, draw_batch, draw_images, draw_parameters
 from LIPCARLib.simulation.subject import draw_subject
 
 COUNT, SIZE = 64, 64
@@ -25,6 +26,11 @@ def example() -> Drawn:
     return draw_batch(generator(), COUNT, SIZE)
 
 
+@cache
+def many() -> Parameters:
+    return draw_parameters(generator(3), 2000)
+
+
 def quiet(parameters: Parameters) -> Parameters:
     """The same examinations without what is neither tissue nor agent."""
     still = {
@@ -34,19 +40,14 @@ def quiet(parameters: Parameters) -> Parameters:
 
 
 def test_the_same_generator_state_draws_the_same_batch() -> None:
-    again = draw_batch(generator(), COUNT, SIZE)
+    g = generator()
+    again = draw_images(g, draw_parameters(g, COUNT), SIZE)  # parameters come first, images second
     for role in IMAGES:
         assert torch.equal(getattr(again, role), getattr(example(), role))
     for field in fields(Parameters):
         value, other = (getattr(drawn.parameters, field.name) for drawn in (again, example()))
         assert torch.equal(value, other) if torch.is_tensor(value) else value == other
-    assert not torch.equal(draw_batch(generator(1), COUNT, SIZE).lowdose, example().lowdose)
-
-
-def test_parameters_come_first_and_images_second() -> None:
-    g = generator()
-    parameters = draw_parameters(g, COUNT)
-    assert torch.equal(draw_images(g, parameters, SIZE).lowdose, example().lowdose)
+    assert not torch.equal(draw_batch(generator(1), 2, SIZE).lowdose, draw_batch(generator(2), 2, SIZE).lowdose)
 
 
 @pytest.mark.parametrize("role", IMAGES)
@@ -59,7 +60,7 @@ def test_images_are_magnitudes_in_model_scale(role: str) -> None:
 
 
 def test_ranges_are_those_of_examinations() -> None:
-    p = draw_parameters(generator(3), 2000)
+    p = many()
     acquisitions = [a for a, head in zip(p.acquisitions, p.heads, strict=True) if head is None]
     kinds = [a.sequence for a in acquisitions if a != LINEAR]
     assert all(kinds.count(kind) > 50 for kind in PulseSequence)
@@ -74,7 +75,7 @@ def test_ranges_are_those_of_examinations() -> None:
 
 
 def test_what_is_told_is_true_mostly_and_flagged_where_it_is_assumed() -> None:
-    p = draw_parameters(generator(3), 2000)
+    p = many()
     untold = p.dose_told == 0
     assert 0.1 < untold.float().mean() < 0.4
     assert (p.told_dose_fraction[untold] == DOSE_FRACTION).all()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `headless`, which tests import too
+sys.path.insert(0, str(Path(__file__).parent))  # for `headless` and `scenes`, which tests import too
 
 import headless
 
@@ -107,6 +107,11 @@ def slicer() -> Iterator[Any]:
     yield slicer
     scene.Clear()
     assert not headless.Timer.active
+
+
+@pytest.fixture
+def scene(slicer: Any) -> Any:
+    return slicer.mrmlScene
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from headless import emit, volumes
 from test_results import compute
 
-from LIPCARLib.doubt import Doubt
+from LIPCARLib.doubt import STOP, Doubt
 from LIPCARLib.errors import LIPCARError
-from LIPCARLib.trust import GREEN, LOOK, STOP, Evidence, Finding
+from LIPCARLib.trust import Evidence, Finding
 
 ROLES = ("consistency", "equation", "uncertainty", "findings", "finding_table")
 
@@ -84,12 +84,6 @@ def test_the_tab_shows_verdict_and_findings(slicer: Any, panel: Any, views: Any,
 def test_each_verdict_has_its_sign(panel: Any, lowdose: Any, level: str, sign: str) -> None:
     with_evidence(panel, compute(panel, lowdoseVolume=lowdose), level)
     assert sign in panel.ui.verdictLabel.text
-
-
-def test_the_levels_are_those_of_the_engine(slicer: Any) -> None:
-    from LIPCARLib.slicer.mrml import LEVELS
-
-    assert (GREEN, LOOK, STOP) == LEVELS
 
 
 def test_what_should_not_be_used_is_known_before_the_click(module: Any, lowdose: Any, predose: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import headless
+import pytest
 from headless import add_volume, emit, fire, volumes
 
 from LIPCARLib.errors import LIPCARError
@@ -202,6 +203,37 @@ def test_a_bug_is_shown_with_its_details(panel: Any, dialogs: Any, lowdose: Any)
     panel.logic.getParameterNode().lowdoseVolume = lowdose
     panel.onError(ZeroDivisionError("by nothing"))
     assert "failed in a way it should not: by nothing" in dialogs.shown[0]
+
+
+def test_what_failed_for_want_of_memory_is_tried_again_at_the_next_click(
+    panel: Any, dialogs: Any, lowdose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from LIPCARLib.imaging import Examination
+
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Examination, "from_images", lacking)
+        panel.logic.getParameterNode().lowdoseVolume = lowdose
+        panel.checkInputs()
+        assert "There is not enough memory for this" in panel.ui.checkLabel.text and panel.ui.applyButton.enabled
+        panel.ui.applyButton.click()
+        panel.logic.waitForCompletion()
+        assert "There is not enough memory for this" in dialogs.shown[0]
+    panel.ui.applyButton.click()
+    panel.logic.waitForCompletion()
+    assert "low simulated high dose" in volumes()
+
+
+def test_a_bug_in_the_check_of_the_inputs_ends_it(panel: Any, lowdose: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from LIPCARLib.imaging import Examination
+
+    monkeypatch.setattr(Examination, "from_images", lambda **_: 1 / 0)
+    panel.logic.getParameterNode().lowdoseVolume = lowdose
+    with pytest.raises(ZeroDivisionError):
+        panel.checkInputs()
+    assert "failed in a way it should not: division by zero" in panel.ui.checkLabel.text
 
 
 def test_an_engine_that_died_is_told_of_at_apply_and_not_before(services: Any, dialogs: Any, lowdose: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.inverse import Model
+from LIPCARLib.learning import read_subject
 from LIPCARLib.study import Disturbance, Experiment, Failure, write_curves, write_experiment
 from LIPCARLib.study.records import read_example
 
@@ -22,10 +23,9 @@ Run = Callable[..., list]
 def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], model: Model, tmp_path: Path) -> None:
     experiment = Experiment((model,), ("predose", "lowdose", "nn", "lip-car"), iterations=2, device="cpu")
     contents = []
-    for name in ("one", "two"):
-        output = tmp_path / name
-        results = run(experiment, folders, output)
-        files = write_experiment(output, experiment, results, [Failure("gone", "no <file>")], "NN-PL2H", "A title")
+    for _ in range(2):  # the second time from what was kept
+        results = run(experiment, folders, tmp_path)
+        files = write_experiment(tmp_path, experiment, results, [Failure("gone", "no <file>")], "NN-PL2H", "A title")
         contents.append({path.name: path.read_bytes() for path in files})
     assert contents[0] == contents[1]
     expected = {"scores.csv", "lesions.csv", "readings.csv", "summary.json", "scores.png", "scores.pdf", "report.html"}
@@ -46,8 +46,9 @@ def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], mo
     assert found["value"]["mean"] == pytest.approx(np.mean(values))
     assert page.index("<h2>Lesions that a blinded reader found") < page.index("<h2>Body") < page.index("<h2>Image")
     assert "Bondarenko" in page and "high-dose" in summary["lesions"]
-    example = read_example(next((tmp_path / "one" / "examples").glob("*.nrrd")))
-    assert list(example) == [
+    shown = next(result for result in results if result.example is not None)
+    example = read_example(tmp_path / "examples" / f"{shown.subject}.nrrd", shown)
+    assert example is not None and list(example) == [
         "pre-dose",
         "low-dose",
         "NN-PL2H",
@@ -57,6 +58,24 @@ def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], mo
         "tumor",
     ]
     assert example["tumor"].any()
+    subject = read_subject(next(folder for folder in folders if folder.name == shown.subject))
+    for layer, image in (("low-dose", subject.examination.lowdose), ("high-dose", subject.highdose)):
+        np.testing.assert_allclose(example[layer], image[shown.example] / subject.examination.scale, rtol=1e-6)
+
+
+def test_what_was_kept_and_is_damaged_is_made_anew_or_left_out(
+    run: Run, folders: list[Path], model: Model, tmp_path: Path
+) -> None:
+    experiment = Experiment((model,), ("lowdose",), device="cpu")
+    first = run(experiment, folders, tmp_path)
+    for kept in ("subjects/*.json", "examples/*.nrrd"):
+        for path in tmp_path.glob(kept):
+            path.write_bytes(b"[" * 100_000)
+    assert run(experiment, folders, tmp_path) == first
+    for path in tmp_path.glob("examples/*.nrrd"):
+        path.write_bytes(path.read_bytes()[:200])
+    files = write_experiment(tmp_path, experiment, first, [], None, "A title")
+    assert "scores.png" in {path.name for path in files} and "examples.png" not in {path.name for path in files}
 
 
 def test_robustness_is_drawn_as_curves(run: Run, folders: list[Path], model: Model, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.segmentation import find_boundaries
 
-from LIPCARLib.trust import (
+from LIPCARLib.trust.detection import (
     connected_regions,
     count_invented,
     count_outside,
     enhancement,
+    hausdorff95,
     read_enhancement,
     read_lesions,
 )
-from LIPCARLib.trust.detection import hausdorff95
 
 SPACING = (2.0, 0.5, 0.75)
 SHAPE = (4, 64, 64)

@@ -35,8 +35,8 @@ def examined(low: np.ndarray, pre: np.ndarray | None, match: bool = True) -> Exa
     return Examination.from_images(*given, slice_axis=2, match_predose=match)
 
 
-def judged(examination: Examination, notices: tuple[str, ...] = ()) -> Verdict:
-    made = {"predose_used": examination.predose is not None}
+def judged(examination: Examination, notices: tuple[str, ...] = (), uses_predose: bool = True) -> Verdict:
+    made = {"predose_used": uses_predose and examination.predose is not None}
     volume = examination.lowdose
     return judge(examination, Result(volume, volume, None, [], [], [], [], 0.0, made, notices))
 
@@ -95,6 +95,12 @@ def test_the_predose_image_of_another_patient_is_no_use(images: Images) -> None:
     assert verdict.level == STOP and "left out" in verdict.reasons[0]
     without = judged(examined(images[0], None))
     assert without.level == LOOK and "There is no pre-dose image" in without.reasons[0]
+
+
+def test_a_model_that_uses_no_predose_image_guesses_whether_one_was_given_or_not(images: Images) -> None:
+    verdict = judged(examined(*images), uses_predose=False)
+    assert verdict.level == LOOK
+    assert "The model uses no pre-dose image; what the agent did is guessed" in verdict.reasons[0]
 
 
 def test_what_was_doubted_before_counts_once_and_the_worst_first(images: Images) -> None:
