@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ class NetworkPair(Model):
             sigma=given.sigma,
             floor=given.floor,
             prior=prior,
-            clean_prior=denoised(prior, body(given.lowdose, given.floor)),
+            denoise=partial(denoised, inside=body(given.lowdose, given.floor)),
             forward_operator=with_noise_floor(self.forward_operator, self.shown_floor(given.floor)),
         )
 

@@ -185,48 +185,57 @@ class _LastPart:
     """
 
     def __init__(self, network: Any) -> None:
-        self._network = network
-        self._coarse: int = network.up[-1].in_channels
-        self.kernel, self.bias = _as_convolution(
-            lambda squares: F.pixel_unshuffle(self.exact(squares), 2), self._coarse + 4 * network.stem.out_channels
+        self._up, self._head = network.up[-1], network.head
+        self._convolutions = [_Convolution(c.weight, c.bias) for c in network.decoder[-1].convolutions]
+        self._coarse: int = self._up.in_channels
+        self._kernel, self._bias = _as_convolution(
+            lambda squares: F.pixel_unshuffle(self._layers(squares), 2), self._coarse + 4 * network.stem.out_channels
         )
 
-    @cached_property
-    def transposed(self) -> Tensor:
-        return _transposed(self.kernel)
-
-    def exact(self, squares: Tensor) -> Tensor:
-        """By the network's own layers, at full size."""
-        coarse, skip = squares[:, : self._coarse], F.pixel_shuffle(squares[:, self._coarse :], 2)
-        network = self._network
-        answer: Tensor = network.head(network.decoder[-1](torch.cat((network.up[-1](coarse), skip), dim=1)))
+    def __call__(self, squares: Tensor) -> Tensor:
+        answer = F.pixel_shuffle(F.conv2d(squares, self._kernel, self._bias, padding=1), 2)
+        for border in BORDERS:
+            answer[border] = self._layers(squares[border])[border]
         return answer
+
+    def transposed(self, gradient: Tensor) -> Tensor:
+        """Of the squares, from the gradient of the answer."""
+        inside, rest = gradient.clone(), gradient.clone()
+        for border in BORDERS:
+            inside[border] = 0
+        found = F.conv2d(F.pixel_unshuffle(inside, 2), self._transposed_kernel, padding=1)
+        for border in BORDERS:
+            at_border = torch.zeros_like(F.pixel_shuffle(found[border][:, :4], 2))
+            at_border[border] = rest[border]
+            found[border] += self._layers_transposed(at_border)
+            rest[border] = 0  # corners lie in two borders
+        return found
+
+    @cached_property
+    def _transposed_kernel(self) -> Tensor:
+        return _transposed(self._kernel)
+
+    def _layers(self, squares: Tensor) -> Tensor:
+        coarse, skip = squares[:, : self._coarse], F.pixel_shuffle(squares[:, self._coarse :], 2)
+        answer: Tensor = self._head(_with_skip(torch.cat((self._up(coarse), skip), dim=1), self._convolutions))
+        return answer
+
+    def _layers_transposed(self, gradient: Tensor) -> Tensor:
+        h = F.conv_transpose2d(gradient, self._head.weight)
+        h = _with_skip(h, [c.transposed for c in reversed(self._convolutions)])
+        coarse = F.conv2d(h[:, : self._up.out_channels], self._up.weight, stride=2)
+        return torch.cat((coarse, F.pixel_unshuffle(h[:, self._up.out_channels :], 2)), dim=1)
 
 
 class _Last(torch.autograd.Function):
-    """What :class:`_LastPart` describes."""
+    """What :class:`_LastPart` computes, differentiable."""
 
     @staticmethod
     def forward(ctx: Any, squares: Tensor, part: _LastPart) -> Tensor:
         ctx.part = part
-        answer = F.pixel_shuffle(F.conv2d(squares, part.kernel, part.bias, padding=1), 2)
-        for border in BORDERS:
-            answer[border] = part.exact(squares[border])[border]
-        return answer
+        return part(squares)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        part: _LastPart = ctx.part
-        inside, rest = gradient.clone(), gradient.clone()
-        for border in BORDERS:
-            inside[border] = 0
-        found = F.conv2d(F.pixel_unshuffle(inside, 2), part.transposed, padding=1)
-        for border in BORDERS:
-            with torch.enable_grad():
-                strip = torch.zeros_like(found[border]).requires_grad_()
-                # A number: for the gradient of anything else torch first imports sympy, for half a second.
-                product = (part.exact(strip)[border] * rest[border]).sum()
-            found[border] += torch.autograd.grad(product, strip)[0]
-            rest[border] = 0  # corners lie in two borders
-        return found, None
+        return ctx.part.transposed(gradient), None
