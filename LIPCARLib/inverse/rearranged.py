@@ -9,12 +9,13 @@ Nothing but the rounding of its numbers is changed:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -34,11 +35,12 @@ TO_TILE = torch.tensor(
 )
 """B^T, G and A^T of Winograd's F(4, 3): what the pixels and the kernel become before they are multiplied, and what is
 made of the products, in one dimension."""
-RIM = 2
-"""Pixels at each border, of either size, where the last part is not the one convolution that it is inside."""
 BORDERS = tuple(
-    (..., *sides) for rim in (slice(None, RIM), slice(-RIM, None)) for sides in ((rim, slice(None)), (slice(None), rim))
+    tuple((..., *(sides[::turn])) for sides in ((near, slice(None)), (outer, slice(None))))
+    for near, outer in ((slice(None, 2), slice(None, 1)), (slice(-2, None), slice(-1, None)))
+    for turn in (1, -1)
 )
+"""Top, left, bottom, right: the two outer rows or columns, and the outermost."""
 
 
 class RearrangedVNet:
@@ -54,9 +56,8 @@ class RearrangedVNet:
 
     def __init__(self, network: VNet) -> None:
         self._network: Any = network  # its parts are what torch's lists of modules do not tell
-        with torch.no_grad():
-            self._first = _as_convolution(self._before_activation, 4 * network.in_channels + 1)
-            self._last = _LastPart(network)
+        self._first = _as_convolution(_FirstPart(network), 4 * network.in_channels + 1)
+        self._last = _LastPart(network)
         self._encoder = [_Block(block) for block in network.encoder[1:]]
         self._decoder = [_Block(block) for block in network.decoder[:-1]]
 
@@ -76,30 +77,50 @@ class RearrangedVNet:
             h = block(down(h))
         for up, block, skip in zip(network.up[:-1], self._decoder, reversed(skips), strict=True):
             h = block(torch.cat((up(h), skip), dim=1))
-        h = _Last.apply(torch.cat((h, finest), dim=1), self._last)  # type: ignore[no-untyped-call]
+        h = F.pixel_shuffle(_Last.apply(torch.cat((h, finest), dim=1), self._last), 2)  # type: ignore[no-untyped-call]
         h = h + x[:, -1:] if network.residual else F.relu(h)
         answer: Tensor = h[..., :height, :width]
         return answer
 
-    def _before_activation(self, squares: Tensor) -> Tensor:
-        """What the first activation is given. The last channel is 1 inside of the image: the stem's constant ends there
-        too, before the padding of what follows."""
-        stem, block = self._network.stem, self._network.encoder[0]
+
+class _FirstPart(nn.Module):
+    """From the image in squares to what the first activation is given, in squares. The last channel is 1 inside of the
+    image: what the stem adds ends there too."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.stem, self.convolutions = network.stem, network.encoder[0].convolutions
+
+    def forward(self, squares: Tensor) -> Tensor:
         inside = squares[:, -1:].repeat_interleave(2, 2).repeat_interleave(2, 3)
-        h = F.conv2d(F.pixel_shuffle(squares[:, :-1], 2), stem.weight) + inside * stem.bias.view(1, -1, 1, 1)
-        return F.pixel_unshuffle(h + block.convolutions(h), 2)
+        h = F.conv2d(F.pixel_shuffle(squares[:, :-1], 2), self.stem.weight) + inside * self.stem.bias.view(1, -1, 1, 1)
+        return F.pixel_unshuffle(h + self.convolutions(h), 2)
 
 
-def _as_convolution(part: Callable[[Tensor], Tensor], channels: int) -> tuple[Tensor, Tensor]:
+class _LastLayers(nn.Module):
+    """From the last activation and the finest skip, side by side in squares, to what the head gives, in squares."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.up, self.convolutions, self.head = network.up[-1], network.decoder[-1].convolutions, network.head
+
+    def forward(self, squares: Tensor) -> Tensor:
+        coarse, skip = squares.split((self.up.in_channels, squares.shape[1] - self.up.in_channels), dim=1)
+        h = torch.cat((self.up(coarse), F.pixel_shuffle(skip, 2)), dim=1)
+        return F.pixel_unshuffle(self.head(h + self.convolutions(h)), 2)
+
+
+@torch.no_grad()
+def _as_convolution(part: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     """Kernel, (out, channels, 3, 3), and bias of an affine map that looks one pixel far, from what it makes of points.
 
-    Its answers are looked at inside only.
+    In double precision: of a bias small differences are taken.
     """
-    points = torch.zeros(channels + 1, channels, 7, 7)
-    points[range(channels), range(channels), 3, 3] = 1
-    answers = part(points)
-    kernel = (answers[:-1] - answers[-1])[..., 2:5, 2:5].flip(2, 3).transpose(0, 1)
-    return kernel.contiguous(memory_format=torch.channels_last), answers[-1, :, 3, 3].clone()
+    points = torch.zeros(channels + 1, channels, 5, 5, dtype=torch.float64)
+    points[range(channels), range(channels), 2, 2] = 1
+    answers = copy.deepcopy(part).double()(points)[..., 1:4, 1:4]
+    kernel = (answers[:-1] - answers[-1]).flip(2, 3).transpose(0, 1)
+    return kernel.float().contiguous(memory_format=torch.channels_last), answers[-1, :, 1, 1].float()
 
 
 class _Block:
@@ -179,52 +200,47 @@ def _with_skip(x: Tensor, convolutions: Sequence[_Convolution]) -> Tensor:
 
 
 class _LastPart:
-    """From the last activation and the finest skip, side by side at half the size, to what the head gives.
+    """What :class:`_LastLayers` does: inside, one convolution; at the borders, where padding comes between, themselves.
 
-    Inside, one convolution; at the borders, where padding comes between, the network's own layers.
+    Both take squares; at the borders two of them from each side, of which the outer one comes out right.
     """
 
     def __init__(self, network: Any) -> None:
-        self._up, self._head = network.up[-1], network.head
-        self._convolutions = [_Convolution(c.weight, c.bias) for c in network.decoder[-1].convolutions]
-        self._coarse: int = self._up.in_channels
+        self._layers = _LastLayers(network)
         self._kernel, self._bias = _as_convolution(
-            lambda squares: F.pixel_unshuffle(self._layers(squares), 2), self._coarse + 4 * network.stem.out_channels
+            self._layers, network.up[-1].in_channels + 4 * network.stem.out_channels
         )
+        self._convolutions = [_Convolution(c.weight, c.bias) for c in self._layers.convolutions]
 
     def __call__(self, squares: Tensor) -> Tensor:
-        answer = F.pixel_shuffle(F.conv2d(squares, self._kernel, self._bias, padding=1), 2)
-        for border in BORDERS:
-            answer[border] = self._layers(squares[border])[border]
+        answer = F.conv2d(squares, self._kernel, self._bias, padding=1)
+        for near, outer in BORDERS:
+            answer[outer] = self._layers(squares[near])[outer]
         return answer
 
     def transposed(self, gradient: Tensor) -> Tensor:
         """Of the squares, from the gradient of the answer."""
         inside, rest = gradient.clone(), gradient.clone()
-        for border in BORDERS:
-            inside[border] = 0
-        found = F.conv2d(F.pixel_unshuffle(inside, 2), self._transposed_kernel, padding=1)
-        for border in BORDERS:
-            at_border = torch.zeros_like(F.pixel_shuffle(found[border][:, :4], 2))
-            at_border[border] = rest[border]
-            found[border] += self._layers_transposed(at_border)
-            rest[border] = 0  # corners lie in two borders
+        for _, outer in BORDERS:
+            inside[outer] = 0
+        found = F.conv2d(inside, self._transposed_kernel, padding=1)
+        for near, outer in BORDERS:
+            at_border = torch.zeros_like(rest[near])
+            at_border[outer] = rest[outer]
+            found[near] += self._layers_transposed(at_border)
+            rest[outer] = 0  # corners lie in two borders
         return found
 
     @cached_property
     def _transposed_kernel(self) -> Tensor:
         return _transposed(self._kernel)
 
-    def _layers(self, squares: Tensor) -> Tensor:
-        coarse, skip = squares[:, : self._coarse], F.pixel_shuffle(squares[:, self._coarse :], 2)
-        answer: Tensor = self._head(_with_skip(torch.cat((self._up(coarse), skip), dim=1), self._convolutions))
-        return answer
-
     def _layers_transposed(self, gradient: Tensor) -> Tensor:
-        h = F.conv_transpose2d(gradient, self._head.weight)
+        up: Any = self._layers.up
+        h = F.conv_transpose2d(F.pixel_shuffle(gradient, 2), self._layers.head.weight)
         h = _with_skip(h, [c.transposed for c in reversed(self._convolutions)])
-        coarse = F.conv2d(h[:, : self._up.out_channels], self._up.weight, stride=2)
-        return torch.cat((coarse, F.pixel_unshuffle(h[:, self._up.out_channels :], 2)), dim=1)
+        coarse = F.conv2d(h[:, : up.out_channels], up.weight, stride=2)
+        return torch.cat((coarse, F.pixel_unshuffle(h[:, up.out_channels :], 2)), dim=1)
 
 
 class _Last(torch.autograd.Function):
