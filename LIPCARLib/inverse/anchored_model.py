@@ -81,7 +81,6 @@ class AnchoredModel(Model):
             sigma=slices.sigma,
             floor=slices.floor,
             prior=found.clamp_min(0),
-            clean_prior=found.clamp_min(0),
             # Prior and pre-dose image show the noise floor as x_L does: F needs none.
             forward_operator=by_acquisition(told.acquisitions[0], float(told.dose_fraction[0])),
             # With one assumed T10 for all tissue, F is off by more than the noise, and would make the prior worse.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from ..physics import DOSE_FRACTION
 from .denoising import body, denoised
+from .manifest import ROLES
 from .networks import VNet
 from .operators import with_noise_floor
+from .rearranged import RearrangedVNet
 from .session import Model, Session, Slices
 
 
@@ -52,8 +55,7 @@ class NetworkPair(Model):
         Raises:
             LIPCARError: the model needs a pre-dose image and there is none.
         """
-        guess: Tensor = self._prior(self._input(lowdose, predose))
-        return guess.clamp_min(0)
+        return self._answer("prior", lowdose, predose).clamp_min(0)
 
     def forward_operator(self, highdose: Tensor, predose: Tensor | None = None) -> Tensor:
         """F(x): the low-dose image that this high-dose image would have given. Differentiable in `highdose`.
@@ -61,8 +63,7 @@ class NetworkPair(Model):
         Raises:
             LIPCARError: the model needs a pre-dose image and there is none.
         """
-        predicted: Tensor = self._forward_operator(self._input(highdose, predose))
-        return predicted
+        return self._answer("forward_operator", highdose, predose)
 
     def session(self, slices: Slices) -> Session:
         given = self._at_known_dose(slices)
@@ -75,7 +76,7 @@ class NetworkPair(Model):
             sigma=given.sigma,
             floor=given.floor,
             prior=prior,
-            clean_prior=denoised(prior, body(given.lowdose, given.floor)),
+            denoise=partial(denoised, inside=body(given.lowdose, given.floor)),
             forward_operator=with_noise_floor(self.forward_operator, self.shown_floor(given.floor)),
         )
 
@@ -85,6 +86,18 @@ class NetworkPair(Model):
     def network(self, role: str) -> VNet:
         """The network that plays this role of `manifest.ROLES`."""
         return {"prior": self._prior, "forward_operator": self._forward_operator}[role]
+
+    def _answer(self, role: str, image: Tensor, predose: Tensor | None) -> Tensor:
+        network, images = self.network(role), self._input(image, predose)
+        # GPUs have fast convolutions of their own; weights that may still change are not rearranged.
+        here = images.device.type == "cpu" and images.dtype == torch.float32
+        rearranged = here and not network.head.weight.requires_grad
+        answer: Tensor = (self._rearranged[role] if rearranged else network)(images)
+        return answer
+
+    @cached_property
+    def _rearranged(self) -> dict[str, RearrangedVNet]:
+        return {role: RearrangedVNet(self.network(role)) for role in ROLES}
 
     def _at_known_dose(self, slices: Slices) -> Slices:
         told = slices.conditions

@@ -98,7 +98,7 @@ class VNet(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"expected a (N, {self.in_channels}, H, W) tensor, got {tuple(x.shape)}")
         height, width = x.shape[-2:]
-        x = _pad_to_stride(x)
+        x = pad_to_stride(x)
         image = x[:, -1:]
         h = self.encoder[0](self.stem(x))
         skips = []
@@ -112,7 +112,13 @@ class VNet(nn.Module):
         return h[..., :height, :width]
 
 
-def _pad_to_stride(x: Tensor) -> Tensor:
-    """Edge values repeated at the far sides: defined for any size, and no step at a border where tissue is cut."""
+def pad_to_stride(x: Tensor) -> Tensor:
+    """Edge values repeated at the far sides: defined for any size, and no step at a border where tissue is cut.
+
+    (N, C, H, W), any H and W, to multiples of STRIDE.
+
+    >>> pad_to_stride(torch.zeros(1, 2, 20, 32)).shape
+    torch.Size([1, 2, 32, 32])
+    """
     bottom, right = -x.shape[-2] % STRIDE, -x.shape[-1] % STRIDE
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +54,14 @@ class Session:
             pre-dose input.
         sigma, floor: standard deviation of the noise, and noise floor, of either image in model scale.
         prior: the model's guess xbar.
-        clean_prior: xbar without the noise that it took over from x_L: what "auto" answers.
+        denoise: takes out of xbar the noise that it took over from x_L; None where it took none.
         forward_operator: the model's F, noise floor included.
         around_prior: whether GenTV is around the prior; False for plain total variation.
         iterations: evaluations of F a slice, at most.
         auto: the alpha that "auto" stands for; None where F is not good enough to better the prior.
 
     >>> image = torch.full((1, 1, 8, 8), 0.4)
-    >>> session = Session(lowdose=image, prior=image, clean_prior=image, forward_operator=lambda x, predose: x)
+    >>> session = Session(lowdose=image, prior=image, forward_operator=lambda x, predose: x)
     >>> session.around_prior
     True
     """
@@ -71,11 +71,16 @@ class Session:
     sigma: float = 0.0
     floor: float = 0.0
     prior: Tensor
-    clean_prior: Tensor
+    denoise: Callable[[Tensor], Tensor] | None = None
     forward_operator: ForwardOperator
     around_prior: bool = True
     iterations: int = 10
     auto: float | None = None
+
+    @property
+    def clean_prior(self) -> Tensor:
+        """xbar without that noise: what "auto" answers."""
+        return self.prior if self.denoise is None else self.denoise(self.prior)
 
 
 class Model(nn.Module, ABC):
