@@ -22,7 +22,7 @@ import torch
 from command_profile import SIZES, profile, show
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from LIPCARLib.imaging.examination import Examination
 from LIPCARLib.inverse.alpha import ALPHA, AUTO
@@ -101,21 +101,9 @@ def run(e: Examination, model: Model, alpha: float | str, device: torch.device) 
 
 def multiplications(e: Examination, model: Model) -> float:
     """Multiply-and-adds of the networks for one slice of a default run, counted as they happen."""
-    total = 0.0
-
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.ConvTranspose2d):
-            total += inputs[0].numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.weight[0].numel()
-
-    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    run(e.part(0, 1), model, AUTO, torch.device("cpu"))
-    for hook in hooks:
-        hook.remove()
-    return total
+    with FlopCounterMode(display=False) as counter:
+        run(e.part(0, 1), model, AUTO, torch.device("cpu"))
+    return counter.get_total_flops() / 2
 
 
 def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
