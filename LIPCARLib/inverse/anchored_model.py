@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -95,10 +96,11 @@ class AnchoredModel(Model):
         """
         if self._network is None:
             return super().agrees(slices)
-        physics, images, numbers = features(slices.lowdose, self._needed(slices.aligned), slices.conditions)
-        rows, columns = (slice(side // 4, side - side // 4) for side in images.shape[-2:])
-        middle = images[..., rows, columns]
-        full, found = (self._in(p).addition(middle, numbers) for p in (torch.float32, slices.precision))
+        rows, columns = (slice(side // 4, side - side // 4) for side in slices.lowdose.shape[-2:])
+        lowdose, predose = (image[..., rows, columns] for image in (slices.lowdose, self._needed(slices.aligned)))
+        unmapped = replace(slices.conditions, native=None, known=None)  # what is rounded does not depend on maps
+        physics, images, numbers = features(lowdose, predose, unmapped)
+        full, found = (self._in(p).addition(images, numbers) for p in (torch.float32, slices.precision))
         return bool((found - full).abs().amax() <= AGREEMENT * physics.highdose.amax())
 
     def _in(self, precision: torch.dtype) -> AnchoredNetwork:
