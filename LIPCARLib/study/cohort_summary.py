@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from ..errors import LIPCARError
 from ..imaging import write_files
-from ..storage import check_place
+from ..storage import check_place, real_path
 from ..trust import GREEN, LOOK, STOP
 from .cohort_enhancement import FAILED, MAPS, SERIES, Outcome
 from .cohort_inputs import Entry
@@ -48,23 +47,19 @@ def check_inputs(source: Path, entries: Sequence[Entry], output: Path) -> None:
         LIPCARError: the input is the output, a file that is read lies where results go, or another page or table is
             there.
     """
-    place = _real(output)
-    if _real(source) == place:
+    place = real_path(output)
+    if real_path(source) == place:
         raise LIPCARError(f"'{output}' is the input; a folder of its own is expected for the results.")
     files = [path for entry in entries for path in entry.inputs.paths]
     files += [path for entry in entries for series in entry.series.values() for path in series]
     for path in (source, *files):
-        real = _real(path)
+        real = real_path(path)
         if real in (place / PAGE, place / TABLE) or place / EXAMINATIONS in (real, *real.parents):
             raise LIPCARError(f"The input '{path}' lies where results go in '{output}'; choose another output.")
     for name in (PAGE, TABLE) if place.is_dir() else ():
         check_place(place / name)
         if (place / name).exists() and not (place / EXAMINATIONS).is_dir():
             raise LIPCARError(f"'{output}' holds a file '{name}' that is of no earlier run; choose another folder.")
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
 
 
 def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: int) -> list[Path]:

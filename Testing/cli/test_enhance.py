@@ -94,8 +94,18 @@ def test_a_pair_of_networks_says_that_it_was_told_in_vain(
     subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (subject / "told.json").write_text('{"ScanningSequence": "SE"}')
-    assert enhance(subject, model_folder, "--acquisition", subject / "told.json") == 0
-    assert "uses neither the acquisition nor a T1 map" in " ".join(capsys.readouterr().err.split())
+    arguments = ("--acquisition", subject / "told.json", "--report", subject / "r.json")
+    assert enhance(subject, model_folder, *arguments) == 0
+    record = sitk.ReadImage(str(subject / "out.nrrd")).GetMetaData("LIPCAR.notices")
+    (notice,) = json.loads((subject / "r.json").read_text())["notices"]
+    for said in (" ".join(capsys.readouterr().err.split()), record, notice):
+        assert "uses neither the acquisition nor a T1 map" in said
+
+
+def test_a_model_without_predose_image_is_told_once(subject: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert enhance(subject, Path("vnet-lowdose")) == 0
+    output = "".join(capsys.readouterr())
+    assert "The model uses no pre-dose image" in output and output.count("pre-dose") == 1
 
 
 def test_the_physics_needs_a_predose_image(subject: Path, capfd: pytest.CaptureFixture[str]) -> None:
