@@ -128,10 +128,9 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Enhanced:
-    """What came of an examination: result, report, verdict, and the files and folders that were written."""
+    """What came of an examination: report, verdict, and the files and folders that were written."""
 
     model: Model
-    result: Result
     report: dict[str, Any]
     verdict: trust.Verdict
     written: list[Path]
@@ -221,19 +220,23 @@ def enhance_examination(
         raise RefusedError(verdict)
     result = replace(result, provenance=result.provenance | verdict.provenance())
     report = build_report(examination, result, found)
-    written = _write(examination, result, found, report, outputs, tell)
-    return Enhanced(chosen, result, report, verdict, written)
+    files = _files(examination, result, found, report, outputs, tell)
+    metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
+    del examination, result, found  # volumes by the dozen, while files are packed and read back
+    folders = outputs.folders
+    write_files(files, metadata | {"LIPCAR.notices": " ".join(report["notices"])}, folders)
+    return Enhanced(chosen, report, verdict, [*(path for path in files if path.parent not in folders), *folders])
 
 
-def _write(
+def _files(
     examination: Examination,
     result: Result,
     found: trust.Evidence | None,
     report: dict[str, Any],
     outputs: Outputs,
     tell: Callable[[str], None],
-) -> list[Path]:
-    """Write all outputs or none; what was written."""
+) -> dict[Path, Any]:
+    """The content of all outputs; notices about it go into the report, too."""
     image = examination.to_image(result.highdose)
     folder, notices = outputs.dicom, list[str]()
     series: dict[Path, bytes] = {}
@@ -256,8 +259,4 @@ def _write(
         count = min(PICTURE_SLICES, len(examination.lowdose))
         slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
         files[outputs.picture] = comparison_figure(examination, result, slices, report)
-    record = {**result.provenance, "notices": " ".join(report["notices"])}
-    metadata = {f"LIPCAR.{key}": str(value) for key, value in record.items()}
-    folders = outputs.folders
-    write_files({**files, **series}, metadata, folders)
-    return [*(path for path in files if path.parent not in folders), *folders]
+    return files | series

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from LIPCARLib import trust
 from LIPCARLib.cli import run
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
-from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
-from LIPCARLib.study import Outputs
+from LIPCARLib.inverse import AUTO_DESCRIPTION, Result, complete, load_model, reconstruct, reconstruction
+from LIPCARLib.inverse.result import Volumes
+from LIPCARLib.study import Outputs, enhancement
 
 
 def enhance(subject: Path, model: Path, *more: str | Path) -> int:
@@ -35,6 +38,27 @@ def test_enhance_gives_the_voxels_of_the_python_call(subject: Path, model_folder
         image.GetSpacing(), sitk.ReadImage(str(subject / "lowdose.nrrd")).GetSpacing(), rtol=1e-12
     )
     assert "research only" in image.GetMetaData("LIPCAR.simulated")
+
+
+def test_no_volume_is_held_twice(subject: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result fills its arrays while it is computed; while files are written, nothing else is in memory."""
+    arrays, held = [], []
+    assembled, write_files = reconstruction.assembled, enhancement.write_files
+
+    def put_together(examination: Examination, volumes: Volumes, *more: Any) -> Result:
+        result = assembled(examination, volumes, *more)
+        assert result.highdose is volumes.highdose and result.prior is volumes.prior
+        arrays.extend(map(weakref.ref, (examination.lowdose, examination.predose, result.highdose, result.prior)))
+        return result
+
+    def write(*arguments: Any) -> None:
+        held.extend(array() is not None for array in arrays)
+        write_files(*arguments)
+
+    monkeypatch.setattr(reconstruction, "assembled", put_together)
+    monkeypatch.setattr(enhancement, "write_files", write)
+    assert enhance(subject, model_folder) == 0
+    assert held == [False] * 4
 
 
 def test_enhance_is_told_the_dose(subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
