@@ -16,12 +16,10 @@ from .cohort_inputs import Entry
 from .cohort_workers import EXAMINATIONS
 from .figures import check_matplotlib
 from .pages import load_template
-from .tables import RESEARCH, csv_file
+from .tables import RESEARCH, csv_file, shown
 
 TEMPLATE = "cohort.html.jinja"
 PAGE, TABLE = "index.html", "summary.csv"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would compute."""
 VERDICTS = (STOP, LOOK, GREEN)
 """The worst first: that is how the page is sorted."""
 
@@ -78,7 +76,7 @@ def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: 
         LIPCARError: jinja2 is not installed, or a file cannot be written.
     """
     rows = sorted(map(summary_row, outcomes), key=_urgency)
-    cells = [{key: _cell(value) for key, value in row.items() if key not in ("links", "picture")} for row in rows]
+    cells = [{key: value for key, value in row.items() if key not in ("links", "picture")} for row in rows]
     page = load_template(TEMPLATE).render(
         title=title,
         note=RESEARCH,
@@ -102,7 +100,7 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         if any(name.startswith(f"{inside}/") for name in outcome.files):
             links[title] = f"{place}/{inside}/"
     return {
-        "name": _shown(outcome.entry.name),
+        "name": shown(outcome.entry.name),
         "folder": folder,
         "image": next(
             (f"{EXAMINATIONS}/{folder}/{name}" for name in outcome.files if name.startswith("enhanced.")), ""
@@ -129,18 +127,3 @@ def _urgency(row: Mapping[str, Any]) -> tuple[int, int, str]:
 def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     verdicts = [row["verdict"] for row in rows if row["verdict"]]
     return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-
-
-def _shown(text: str) -> str:
-    """Without what is no text in UTF-8, as bytes of a file's name may be."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _cell(value: Any) -> Any:
-    """As a spreadsheet takes it: one line, and nothing to compute."""
-    if isinstance(value, list):
-        value = " ".join(value)
-    if not isinstance(value, str):
-        return value
-    text = " ".join(_shown(value).split())
-    return f"'{text}" if text.startswith(FORMULA) else text
