@@ -38,8 +38,6 @@ SWAP_FRACTION = 1e-3
 """The least share of the foreground that must have lost intensity: noise makes spots, too."""
 SWAP_CERTAIN = 0.01
 """Share of the tissue: 0.05 in the swapped sample, 0.004 in the one of 36 simulated subjects that darkens in order."""
-SWAP_PIXELS = 12
-"""The same in pixels, for images of little foreground."""
 
 
 def kinship(predose: np.ndarray, lowdose: np.ndarray, known: Mask | None = None) -> float | None:
@@ -136,7 +134,7 @@ def looks_swapped(predose: np.ndarray, lowdose: np.ndarray, gain: Gain) -> float
     known = foreground(before) & foreground(after) & ~(limited(before) | limited(after))
     common = _darkest_near(known)  # the outline of the body moves, too
     lost, gained = lost[common & (lost > limit)], gained[common & (gained > limit)]
-    if lost.size < max(SWAP_PIXELS, SWAP_FRACTION * tissue.size):
+    if lost.size < SWAP_FRACTION * tissue.size:
         return 0.0
     return lost.size / tissue.size if float(lost.sum()) > SWAP_DOMINANCE * float(gained.sum()) else 0.0
 
