@@ -227,6 +227,13 @@ def test_progress_rises_to_one(
     assert {r.device for r in reports} == {describe(torch.device("cpu"))}
 
 
+def test_where_the_prior_is_the_answer_it_is_most_of_the_progress(examination: Examination) -> None:
+    steps = reconstruct(examination, load_model("signal"), alpha="auto", device="cpu", slices_at_once=1)
+    fractions = [next(steps).fraction for _ in range(3)]
+    steps.close()
+    assert fractions[0] == 0 and fractions[1] > 0.5 / len(examination.lowdose)
+
+
 def test_cancelling_at_any_step_leaves_nothing_behind(examination: Examination, model: NetworkPair) -> None:
     arrays = (examination.lowdose, examination.predose, examination.highdose)
     before = [a.copy() for a in arrays]
