@@ -63,7 +63,7 @@ def reconstruct(
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
-    A generator: every `next` does one solver step and yields the progress; `close` cancels; the result is its return
+    A generator: yields the progress after every solver step of a slice; `close` cancels; the result is its return
     value (see :func:`complete`). Nothing outside is changed before that. Arguments are checked at the first `next`.
 
     Args:
