@@ -7,10 +7,12 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
 from .errors import Terminated, lacks_memory
+from .resources import THREADS, processors
 
 AMPLE_MEMORY = 4e9
 """Bytes of address space that are enough to load the packages on any machine; each core takes some of them."""
@@ -18,8 +20,13 @@ ROOM = 250_000_000
 """Bytes that must be left once all is loaded: Python itself, where its own few bytes fail, may go on for ever."""
 LONGEST_LOAD = 100
 """Seconds of computing; loading takes two."""
+POOLS = 6
+"""Each with a thread for every processor: numpy's, scipy's, torch's, SimpleITK's, LIPCAR's, and some for others."""
+LEAST_THREADS = 2
+"""With one in each pool: the main one's, and who draws the progress."""
 OBJECTS = 100_000
 """Made since the last search for garbage, at the next: packages bring many that stay, and each search costs time."""
+TOO_FEW = "No more threads can be started here; close other programs, or allow more of them (ulimit -u)."
 TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB or more (ulimit -v)."
 
 
@@ -31,6 +38,10 @@ def main() -> None:
     gc.set_threshold(OBJECTS)
     # While packages are loaded, an exception may be swallowed by the one that is loaded, and nothing is there to undo.
     _on_stop(_leave)
+    if not _threads_start(POOLS * processors()):
+        if not _threads_start(LEAST_THREADS):
+            _fail(TOO_FEW)
+        os.environ.update(dict.fromkeys(THREADS, "1"))
     memory = _memory()
     if memory < AMPLE_MEMORY and not _loads(int(memory)):
         _fail(TOO_LITTLE)
@@ -57,6 +68,25 @@ def load(arguments: Sequence[str]) -> Callable[[], int]:
 
     app_for(arguments)
     return run
+
+
+def _threads_start(count: int) -> bool:
+    """Whether so many can be started at once: a child tries, for OpenBLAS and OpenMP end a process without them."""
+    if not hasattr(os, "fork"):  # Windows, which has no such limit
+        return True
+    try:
+        child = os.fork()
+    except OSError:
+        return False
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        nothing = threading.Event()
+        for _ in range(count):
+            threading.Thread(target=nothing.wait, daemon=True).start()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
 
 
 def _memory() -> float:
