@@ -62,7 +62,7 @@ def write(files: Mapping[Path, Content], fresh: Path | Sequence[Path] = ()) -> N
         LIPCARError: a path that cannot be written, with the system's reason; two that are one; another run that does
             not come to an end there.
     """
-    targets = {_real(path): content for path, content in files.items()}
+    targets = {real_path(path): content for path, content in files.items()}
     if len(targets) < len(files):
         raise LIPCARError("Two outputs have the same path; give each its own.")
     fresh = [fresh] if isinstance(fresh, Path) else fresh
@@ -89,7 +89,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     Raises:
         LIPCARError: no such folder, no permission, a folder or device of that name, a name that is too long.
     """
-    real = _real(Path(path))
+    real = real_path(Path(path))
     _check_target(real)
     if not real.parent.is_dir():
         raise LIPCARError(f"The folder '{real.parent}' does not exist. Create it or choose another one.")
@@ -102,7 +102,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         LIPCARError: it is a file, or cannot be made or written to.
     """
-    real = _real(folder)
+    real = real_path(folder)
     _check_target(real / LOCK)
     _settle(real)
 
@@ -113,11 +113,23 @@ def check_fresh(folder: Path) -> None:
     Raises:
         LIPCARError: which of them.
     """
-    real = _real(folder)
+    real = real_path(folder)
     if not real.is_dir():
         _check_empty(real)
     _settle(real)
     _check_empty(real)
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads to, links followed.
+
+    Raises:
+        LIPCARError: it holds what no path may, as a NUL.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise LIPCARError(f"{str(path)!r} is no path of a file: {error}.") from error
 
 
 def settle(folder: Path) -> None:
@@ -134,7 +146,7 @@ def claimed(folder: str | os.PathLike[str], patience: float = 0.0) -> Iterator[N
     Raises:
         LIPCARError: another run has it, or it cannot be made.
     """
-    folder = _real(Path(folder))
+    folder = real_path(Path(folder))
     with explained(folder, "made"):
         made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
@@ -307,13 +319,6 @@ def _journal(stage: Path) -> list[_Place]:
         return [_Place(Path(stage), index, Path(name).name, old) for stage, index, name, old in rows]
     except (OSError, ValueError, TypeError, RecursionError):  # none, or none of ours
         return []
-
-
-def _real(path: Path) -> Path:
-    try:
-        return Path(os.path.realpath(path))
-    except ValueError as error:
-        raise LIPCARError(f"{str(path)!r} is no path of a file: {error}.") from error
 
 
 def _check_target(path: Path) -> None:

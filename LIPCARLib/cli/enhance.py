@@ -128,11 +128,11 @@ def _enhance(
     begin: Begin = begin_here,
 ) -> None:
     done = enhance_examination(inputs, outputs, model, options, _print_notice, _followed, force, begin)
-    result, report = done.result, done.report
+    report = done.report
     out.print(
-        f"{len(result.highdose)} slices in {result.seconds:.1f} s on {result.provenance['device']}, "
-        f"model {done.model.name}, alpha {result.provenance['alpha']}, at most {report['network_evaluations']} "
-        "operator evaluations a slice.",
+        f"{len(report['objective'])} slices in {report['seconds']:.1f} s on {report['device']}, model "
+        f"{done.model.name}, alpha {report['alpha']}, at most {report['network_evaluations']} operator evaluations a "
+        "slice.",
     )
     if "metrics" in report:
         from .tables import metrics_table

@@ -210,7 +210,7 @@ def settle_gain(gain: Gain, coarse: float, correct: bool, notices: list[str]) ->
     Args:
         gain: as `find_gain` finds it, for the pre-dose image times `coarse`.
         coarse: see `coarse_level`.
-        correct: whether a change of gain may be undone; where it may not, it is noticed only if `coarse` is not 1.
+        correct: whether a change of gain may be undone.
         notices: where sentences for the user are appended.
 
     Returns:
@@ -225,8 +225,8 @@ def settle_gain(gain: Gain, coarse: float, correct: bool, notices: list[str]) ->
         "image, as after a change of receiver gain or of the units"
     )
     if not correct:
-        if coarse != 1:
-            notices.append(Doubt(f"{found}. It was left as it is, and looks like enhancement everywhere."))
+        done = "It was left as it is, and is taken for what the agent did; match the pre-dose image to undo it"
+        notices.append(Doubt(f"{found}. {done}."))
         return NO_GAIN
     notices.append(f"{found}. The pre-dose image was brought to that level for the computation.")
     return replace(gain, ratio=ratio)

@@ -46,8 +46,9 @@ def write_files(
     Args:
         outputs: for each path its image (.nrrd, .nii.gz, .nii, .mha; written compressed) its bytes, or
             None for no such file. Existing files are replaced, missing folders made.
-        metadata: written into the header of each image where the format has room for it (NRRD, MetaImage). Keys
-            are single words; line breaks in values become spaces.
+        metadata: written into the header of each image where the format has room for it (NRRD, MetaImage), and kept
+            by the image: a copy would hold its voxels twice. Keys are single words; line breaks in values become
+            spaces.
         fresh: a folder among them that must be missing or empty, or several.
 
     Raises:
@@ -59,7 +60,8 @@ def write_files(
             contents[path] = content
         else:
             _check_suffix(path)
-            contents[path] = _writer(_with_metadata(content, metadata or {}), path)
+            _stamp(content, metadata or {})
+            contents[path] = _writer(content, path)
     storage.write(contents, fresh)
 
 
@@ -70,12 +72,10 @@ def _check_suffix(path: Path) -> None:
         )
 
 
-def _with_metadata(image: sitk.Image, metadata: Mapping[str, str]) -> sitk.Image:
-    image = sitk.Image(image)  # a shallow copy: the caller's image keeps its own header
+def _stamp(image: sitk.Image, metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         if text := " ".join(str(value).split()):  # ITK warns of what is empty
             image.SetMetaData(key, text)
-    return image
 
 
 def _writer(image: sitk.Image, path: Path) -> Callable[[Path], None]:

@@ -31,7 +31,7 @@ from .devices import (
 from .lanes import side_by_side
 from .progress import Clock, Progress
 from .regularizers import GenTV
-from .result import Batch, Result, assembled, finite
+from .result import Records, Result, Volumes, assembled, finite
 from .session import Model, Session, Slices
 from .solvers import ADAM_STEPS, PROXIMAL_EVALUATIONS, Objective, Solver, Step, Stop, adam, proximal
 
@@ -115,15 +115,16 @@ def reconstruct(
         place.notices.append(f"The model '{model.name}' uses no pre-dose image, and so not the dose fraction either.")
         request = replace(request, dose_fraction=None)
     began = time.monotonic()
-    batches = yield from _solve_all(examination, model, request, place)
+    volumes = Volumes.empty(examination.lowdose.shape, data_consistency)
+    records = yield from _solve_all(examination, model, request, place, volumes)
     seconds = time.monotonic() - began
     told = _conditions(examination, dose_fraction, torch.device("cpu"), slice(0, 1))
     provenance = _provenance(examination, model, request, place)
     if not model.uses_acquisition:
-        return finite(assembled(examination, batches, seconds, provenance, tuple(place.notices)), model)
-    shares = [share for batch in batches for share in batch.unexplained]
+        return finite(assembled(examination, volumes, records, seconds, provenance, tuple(place.notices)), model)
+    shares = [share for some in records for share in some.unexplained]
     notices = (*place.notices, *told.assumptions(), *consistency.words(shares, examination.first_slice + 1))
-    return finite(assembled(examination, batches, seconds, provenance | told.provenance(), notices), model)
+    return finite(assembled(examination, volumes, records, seconds, provenance | told.provenance(), notices), model)
 
 
 @dataclass(frozen=True)
@@ -244,20 +245,20 @@ class _Place:
 
 
 def _solve_all(
-    examination: Examination, model: Model, request: _Request, place: _Place
-) -> Generator[Progress, None, list[Batch]]:
-    """Solve the slices in batches, in smaller ones or on the CPU where the memory does not suffice."""
+    examination: Examination, model: Model, request: _Request, place: _Place, volumes: Volumes
+) -> Generator[Progress, None, list[Records]]:
+    """Fill the volumes in batches, in smaller ones or on the CPU where the memory does not suffice."""
     total, height, width = examination.lowdose.shape
     clock = Clock(total, describe(place.device))
     yield clock.progress(0)
-    done: dict[int, Batch] = {}
+    done: dict[int, Records] = {}
     waiting = [slice(0, total)]
     while waiting:
         device, parts = place.device, place.parts(waiting)
         try:
             if not done and request.precision == "auto" and request.alpha == AUTO:
                 place.precision = _precision(examination, model, request, device)
-            works = [_kept(done, examination, model, request, place, part) for part in parts]
+            works = [_kept(done, examination, model, request, place, volumes, part) for part in parts]
             shares = [0.0] * len(parts)
             for index, share in side_by_side(works, place.lanes):
                 shares[index] = share
@@ -280,13 +281,19 @@ def _solve_all(
 
 
 def _kept(
-    done: dict[int, Batch], examination: Examination, model: Model, request: _Request, place: _Place, part: slice
+    done: dict[int, Records],
+    examination: Examination,
+    model: Model,
+    request: _Request,
+    place: _Place,
+    volumes: Volumes,
+    part: slice,
 ) -> Generator[float, None, None]:
-    """Solve some slices and keep them by the first."""
-    done[part.start] = yield from _solve(examination, model, request, place, part)
+    """Solve some slices and keep what is told of them by the first."""
+    done[part.start] = yield from _solve(examination, model, request, place, volumes, part)
 
 
-def _counted(parts: list[slice], shares: list[float], done: dict[int, Batch]) -> tuple[int, float]:
+def _counted(parts: list[slice], shares: list[float], done: dict[int, Records]) -> tuple[int, float]:
     """How many slices are done, in parts of earlier rounds too, and how many what is begun of others comes to."""
     finished = set(done)
     begun = sum(
@@ -309,9 +316,9 @@ def _precision(examination: Examination, model: Model, request: _Request, device
 
 
 def _solve(
-    examination: Examination, model: Model, request: _Request, place: _Place, chosen: slice
-) -> Generator[float, None, Batch]:
-    """Solve some slices; yields after every step which share of the work is done."""
+    examination: Examination, model: Model, request: _Request, place: _Place, volumes: Volumes, chosen: slice
+) -> Generator[float, None, Records]:
+    """Solve some slices into the volumes; yields after every step which share of the work is done."""
     slices = asked_slices(examination, model, request.dose_fraction, place.device, chosen, place.precision)
     session = replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
     difference = None
@@ -348,10 +355,10 @@ def _solve(
         unexplained = consistency.unexplained(deviations, low, session.floor).tolist()
     # A finished slice repeats its value while others go on: its history ends with its last evaluation.
     lengths = 1 + (torch.stack(evaluations, 1).diff() > 0).sum(1)
-    return Batch(
-        _to_volume(found, examination.scale),
-        _to_volume(prior, examination.scale),
-        _to_volume(difference, examination.scale) if difference is not None and request.data_consistency else None,
+    for volume, values in zip(vars(volumes).values(), (found, prior, difference), strict=True):
+        if volume is not None and values is not None:
+            volume[chosen] = (values[:, 0] * examination.scale).cpu().numpy()
+    return Records(
         [row[:length] for row, length in zip(torch.stack(objective, 1).tolist(), lengths.tolist(), strict=True)],
         (2 * step.data_fidelity / session.lowdose[0].numel()).sqrt().tolist(),
         step.network_evaluations.tolist(),
@@ -433,12 +440,6 @@ def _paper(session: Session, alpha: float, solver: str) -> Solver:
 def _to_device(volume: np.ndarray[Any, Any], scale: float, device: torch.device) -> Tensor:
     """Slices in model scale, (N, 1, H, W)."""
     return torch.from_numpy(volume / np.float32(scale))[:, None].to(device)
-
-
-def _to_volume(slices: Tensor, scale: float) -> np.ndarray[Any, Any]:
-    """And back, (N, H, W), in intensity units."""
-    volume: np.ndarray[Any, Any] = (slices[:, 0] * scale).cpu().numpy()
-    return volume
 
 
 def _provenance(examination: Examination, model: Model, request: _Request, place: _Place) -> dict[str, Any]:

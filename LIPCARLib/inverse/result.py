@@ -1,4 +1,4 @@
-"""What comes out of a reconstruction: its arrays and records, put together from batches and looked at once."""
+"""What comes out of a reconstruction: its arrays and records, put together as they come and looked at once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,32 @@ if TYPE_CHECKING:  # a panel looks at results without torch
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What the computation of some slices gives: the fields of :class:`Result` that are told by slice.
+class Volumes:
+    """The arrays of a :class:`Result`, filled slice by slice while it is computed.
 
-    >>> volume = np.zeros((1, 8, 8), np.float32)
-    >>> Batch(volume, volume, None, [[2.0, 1.0]], [0.1], [2], []).network_evaluations
-    [2]
+    >>> Volumes.empty((2, 8, 8), data_consistency=False).prior.shape
+    (2, 8, 8)
     """
 
     highdose: np.ndarray
     prior: np.ndarray
     data_consistency: np.ndarray | None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], data_consistency: bool) -> Volumes:
+        """Of that shape, (S, H, W) float32, with any values."""
+        highdose, prior = (np.empty(shape, np.float32) for _ in range(2))
+        return cls(highdose, prior, np.empty(shape, np.float32) if data_consistency else None)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is told by slice; see :class:`Result`.
+
+    >>> Records([[2.0, 1.0]], [0.1], [2], []).network_evaluations
+    [2]
+    """
+
     objective: list[list[float]]
     residual_rms: list[float]
     network_evaluations: list[int]
@@ -34,7 +49,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Result(Batch):
+class Result(Records, Volumes):
     """What came out. Arrays are (S, H, W) float32 like `Examination.lowdose`, in its intensity units.
 
     Attributes:
@@ -64,34 +79,32 @@ class Result(Batch):
 
 def assembled(
     examination: Examination,
-    batches: list[Batch],
+    volumes: Volumes,
+    records: list[Records],
     seconds: float,
     provenance: dict[str, Any],
     notices: tuple[str, ...],
 ) -> Result:
-    """The slices of all batches, in their order, as one result; 0 where nothing was measured.
+    """All slices as one result, whose arrays are the volumes; 0 where nothing was measured.
+
+    Args:
+        records: of all slices, in their order.
 
     >>> import SimpleITK
     >>> image = np.arange(512, dtype=np.float32).reshape(2, 16, 16)
-    >>> half = Batch(image[:1], image[:1], None, [[1.0]], [0.1], [1], [])
+    >>> half = Records([[1.0]], [0.1], [1], [])
     >>> examination = Examination.from_images(SimpleITK.GetImageFromArray(image))
-    >>> assembled(examination, [half, half], 0.5, {}, ()).highdose.shape
-    (2, 16, 16)
+    >>> assembled(examination, Volumes(image, image, None), [half, half], 0.5, {}, ()).residual_rms
+    [0.1, 0.1]
     """
-    consistency = [b.data_consistency for b in batches if b.data_consistency is not None]
-    highdose, prior = (
-        np.concatenate(volumes) for volumes in ([b.highdose for b in batches], [b.prior for b in batches])
-    )
     if examination.padding is not None:
-        highdose[examination.padding] = prior[examination.padding] = 0
+        volumes.highdose[examination.padding] = volumes.prior[examination.padding] = 0
     return Result(
-        highdose=highdose,
-        prior=prior,
-        data_consistency=np.concatenate(consistency) if consistency else None,
-        objective=[values for b in batches for values in b.objective],
-        residual_rms=[value for b in batches for value in b.residual_rms],
-        network_evaluations=[count for b in batches for count in b.network_evaluations],
-        unexplained=[value for b in batches for value in b.unexplained],
+        **vars(volumes),
+        objective=[values for some in records for values in some.objective],
+        residual_rms=[value for some in records for value in some.residual_rms],
+        network_evaluations=[count for some in records for count in some.network_evaluations],
+        unexplained=[value for some in records for value in some.unexplained],
         seconds=seconds,
         provenance=provenance,
         notices=notices,

@@ -210,10 +210,10 @@ def _facts(done: Enhanced) -> dict[str, Any]:
     return {
         "verdict": done.verdict.level,
         "reasons": list(done.verdict.reasons),
-        "seconds": round(done.result.seconds, 1),
-        "slices": len(done.result.highdose),
+        "seconds": round(done.report["seconds"], 1),
+        "slices": len(done.report["objective"]),
         "model": done.model.name,
-        "alpha": str(done.result.provenance["alpha"]),
+        "alpha": str(done.report["alpha"]),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ from urllib.parse import quote
 
 from ..errors import LIPCARError
 from ..imaging import write_files
-from ..storage import check_place
+from ..storage import check_place, real_path
 from ..trust import GREEN, LOOK, STOP
 from .cohort_enhancement import FAILED, MAPS, SERIES, Outcome
 from .cohort_inputs import Entry
 from .cohort_workers import EXAMINATIONS
 from .figures import check_matplotlib
 from .pages import load_template
-from .tables import RESEARCH, csv_file
+from .tables import RESEARCH, csv_file, shown
 
 TEMPLATE = "cohort.html.jinja"
 PAGE, TABLE = "index.html", "summary.csv"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would compute."""
 VERDICTS = (STOP, LOOK, GREEN)
 """The worst first: that is how the page is sorted."""
 
@@ -48,23 +45,19 @@ def check_inputs(source: Path, entries: Sequence[Entry], output: Path) -> None:
         LIPCARError: the input is the output, a file that is read lies where results go, or another page or table is
             there.
     """
-    place = _real(output)
-    if _real(source) == place:
+    place = real_path(output)
+    if real_path(source) == place:
         raise LIPCARError(f"'{output}' is the input; a folder of its own is expected for the results.")
     files = [path for entry in entries for path in entry.inputs.paths]
     files += [path for entry in entries for series in entry.series.values() for path in series]
     for path in (source, *files):
-        real = _real(path)
+        real = real_path(path)
         if real in (place / PAGE, place / TABLE) or place / EXAMINATIONS in (real, *real.parents):
             raise LIPCARError(f"The input '{path}' lies where results go in '{output}'; choose another output.")
     for name in (PAGE, TABLE) if place.is_dir() else ():
         check_place(place / name)
         if (place / name).exists() and not (place / EXAMINATIONS).is_dir():
             raise LIPCARError(f"'{output}' holds a file '{name}' that is of no earlier run; choose another folder.")
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
 
 
 def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: int) -> list[Path]:
@@ -83,7 +76,7 @@ def write_summary(output: Path, title: str, outcomes: Sequence[Outcome], total: 
         LIPCARError: jinja2 is not installed, or a file cannot be written.
     """
     rows = sorted(map(summary_row, outcomes), key=_urgency)
-    cells = [{key: _cell(value) for key, value in row.items() if key not in ("links", "picture")} for row in rows]
+    cells = [{key: value for key, value in row.items() if key not in ("links", "picture")} for row in rows]
     page = load_template(TEMPLATE).render(
         title=title,
         note=RESEARCH,
@@ -107,7 +100,7 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
         if any(name.startswith(f"{inside}/") for name in outcome.files):
             links[title] = f"{place}/{inside}/"
     return {
-        "name": _shown(outcome.entry.name),
+        "name": shown(outcome.entry.name),
         "folder": folder,
         "image": next(
             (f"{EXAMINATIONS}/{folder}/{name}" for name in outcome.files if name.startswith("enhanced.")), ""
@@ -134,18 +127,3 @@ def _urgency(row: Mapping[str, Any]) -> tuple[int, int, str]:
 def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     verdicts = [row["verdict"] for row in rows if row["verdict"]]
     return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-
-
-def _shown(text: str) -> str:
-    """Without what is no text in UTF-8, as bytes of a file's name may be."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _cell(value: Any) -> Any:
-    """As a spreadsheet takes it: one line, and nothing to compute."""
-    if isinstance(value, list):
-        value = " ".join(value)
-    if not isinstance(value, str):
-        return value
-    text = " ".join(_shown(value).split())
-    return f"'{text}" if text.startswith(FORMULA) else text

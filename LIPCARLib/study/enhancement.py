@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +26,7 @@ from ..imaging.writing_maps import check_highdicom
 from ..inverse import Progress, Result, complete, default_model
 from ..json_file import read_json
 from ..physics import Acquisition
-from ..storage import check_fresh, check_place
-from ..trust import STOP, Evidence, Verdict, evidence_files, judge
+from ..storage import check_fresh, check_place, real_path
 from .run_report import build_report, most_enhancing_slices
 
 if TYPE_CHECKING:
@@ -113,8 +111,8 @@ class Outputs:
             check_fresh(folder)
         if len(folders) == 2:
             check_highdicom()
-        outputs = [_real(path) for path in (*images, *others, *folders)]
-        read = {_real(path) for path in (*inputs, *filter(None, map(sidecar, inputs)))}
+        outputs = [real_path(path) for path in (*images, *others, *folders)]
+        read = {real_path(path) for path in (*inputs, *filter(None, map(sidecar, inputs)))}
         for path in outputs:
             around = [one for one in outputs if one in path.parents]
             if outputs.count(path) > 1 or around:
@@ -130,19 +128,18 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Enhanced:
-    """What came of an examination: result, report, verdict, and the files and folders that were written."""
+    """What came of an examination: report, verdict, and the files and folders that were written."""
 
     model: Model
-    result: Result
     report: dict[str, Any]
-    verdict: Verdict
+    verdict: trust.Verdict
     written: list[Path]
 
 
 class RefusedError(LIPCARError):
     """The verdict is "do not use"; nothing was written."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: trust.Verdict) -> None:
         super().__init__(
             f"Do not use this result: {' '.join(verdict.reasons)} Nothing was written; --force writes it all the same."
         )
@@ -160,7 +157,7 @@ def silently(doing: str, steps: Generator[Progress | None, None, Made]) -> Made:
     return complete(steps)
 
 
-Computed = tuple[Result, Evidence | None]
+Computed = tuple[Result, trust.Evidence | None]
 Begin = Callable[[Examination, "Model", str, dict[str, Any], bool], Generator[Progress | None, None, Computed]]
 """Begins the reconstruction of an examination with a model, its name or folder, and the options of
 `inverse.reconstruct`; the last argument asks for evidence too."""
@@ -204,40 +201,42 @@ def enhance_examination(
         LIPCARError: what a user can mend, in the inputs, the model or the options; an output that cannot be written.
     """
     examination = inputs.read()
+    notices = list(examination.notices)
     if outputs.dicom is not None:
-        notices: list[str] = []
         outputs = replace(outputs, dicom_source=series_source(inputs.lowdose, notices))
-        examination = replace(examination, notices=(*examination.notices, *notices))
     name = default_model(examination.predose is not None, examination.predose_doubtful) if model is None else model
     chosen = inverse.load_model(name)
     if not chosen.uses_acquisition and (inputs.acquisition is not None or inputs.t1_map is not None):
-        tell(f"the model '{chosen.name}' uses neither the acquisition nor a T1 map.")
-    for notice in examination.notices:
+        notices.append(f"The model '{chosen.name}' uses neither the acquisition nor a T1 map.")
+    examination = replace(examination, notices=tuple(notices))
+    for notice in notices:
         tell(notice)
-    if examination.predose is not None and not chosen.uses_predose:
-        tell(f"the model '{chosen.name}' does not use the pre-dose image.")
     steps = begin(examination, chosen, name, options, outputs.evidence is not None)
     result, found = follow("Reconstructing", steps)
     for notice in (*result.notices, *(() if found is None else found.notices)):
         tell(notice)
-    verdict = judge(examination, result, found)
-    if verdict.level == STOP and not force:
+    verdict = trust.judge(examination, result, found)
+    if verdict.level == trust.STOP and not force:
         raise RefusedError(verdict)
     result = replace(result, provenance=result.provenance | verdict.provenance())
     report = build_report(examination, result, found)
-    written = _write(examination, result, found, report, outputs, tell)
-    return Enhanced(chosen, result, report, verdict, written)
+    files = _files(examination, result, found, report, outputs, tell)
+    metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
+    del examination, result, found  # volumes by the dozen, while files are packed and read back
+    folders = outputs.folders
+    write_files(files, metadata | {"LIPCAR.notices": " ".join(report["notices"])}, folders)
+    return Enhanced(chosen, report, verdict, [*(path for path in files if path.parent not in folders), *folders])
 
 
-def _write(
+def _files(
     examination: Examination,
     result: Result,
-    found: Evidence | None,
+    found: trust.Evidence | None,
     report: dict[str, Any],
     outputs: Outputs,
     tell: Callable[[str], None],
-) -> list[Path]:
-    """Write all outputs or none; what was written."""
+) -> dict[Path, Any]:
+    """The content of all outputs; notices about it go into the report, too."""
     image = examination.to_image(result.highdose)
     folder, notices = outputs.dicom, list[str]()
     series: dict[Path, bytes] = {}
@@ -249,7 +248,7 @@ def _write(
     report["notices"] += notices
     files: dict[Path, Any] = {outputs.image: image}
     if found is not None and outputs.evidence is not None:
-        files |= evidence_files(outputs.evidence, examination, found, series.values())
+        files |= trust.evidence_files(outputs.evidence, examination, found, series.values())
     if outputs.prior is not None:
         files[outputs.prior] = examination.to_image(result.prior)
     if outputs.report is not None:
@@ -260,11 +259,4 @@ def _write(
         count = min(PICTURE_SLICES, len(examination.lowdose))
         slices = outputs.picture_slices or most_enhancing_slices(examination, result, count)
         files[outputs.picture] = comparison_figure(examination, result, slices, report)
-    metadata = {f"LIPCAR.{key}": str(value) for key, value in result.provenance.items()}
-    folders = outputs.folders
-    write_files({**files, **series}, metadata, folders)
-    return [*(path for path in files if path.parent not in folders), *folders]
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return files | series

@@ -25,7 +25,7 @@ def build_report(examination: Examination, result: Result, found: Evidence | Non
     """
     report = {
         **result.provenance,
-        "notices": [*examination.notices, *result.notices],
+        "notices": [*examination.notices, *result.notices, *(() if found is None else found.notices)],
         "seconds": result.seconds,
         "network_evaluations": max(result.network_evaluations),
         "network_evaluations_by_slice": result.network_evaluations,

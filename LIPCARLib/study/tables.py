@@ -43,6 +43,8 @@ LESION_NOTE = (
     "diameter of a circle as large as the largest section."
 )
 """What a reader of the tables must know."""
+FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet would compute."""
 USEFUL = 0.5
 """Share of the lesions that the blinded reader must find in the full dose itself, lest the table says little."""
 CURVES = (("image", "ssim"), ("body", "ssim"), ("body", "rmse"), ("tumor", "rmse"))
@@ -193,12 +195,27 @@ def _lesions(results: Sequence[SubjectResult]) -> dict[str, dict[str, Estimate]]
 
 
 def csv_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows of the same keys as a CSV file with a header."""
+    """Rows of the same keys as a CSV file with a header; lists of texts become one."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue().encode()
+
+
+def shown(text: str) -> str:
+    """Without what is no text in UTF-8, as bytes of a file's name may be."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _cell(value: Any) -> Any:
+    """As a spreadsheet takes it: one line, and nothing to compute."""
+    if isinstance(value, list):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        return value
+    text = " ".join(shown(value).split())
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _estimate(value: Estimate | None, digits: int, sign: str = "") -> Cell:

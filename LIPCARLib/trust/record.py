@@ -66,7 +66,7 @@ class Evidence:
         )
 
     def summary(self) -> dict[str, Any]:
-        """For a report: plain values."""
+        """For a report: plain values; the notices stand among the others."""
         from ..inverse.consistency import DEVIATIONS  # torch comes with it
 
         beyond = {name: float((np.abs(one) > DEVIATIONS).mean()) for name, one in self.maps().items()}
@@ -74,5 +74,4 @@ class Evidence:
         return {
             "beyond_expected": beyond,
             "findings": None if self.findings is None else [asdict(finding) for finding in self.table],
-            "notices": list(self.notices),
         }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from LIPCARLib import trust
 from LIPCARLib.cli import run
 from LIPCARLib.errors import LIPCARError
 from LIPCARLib.imaging import Examination
-from LIPCARLib.inverse import AUTO_DESCRIPTION, complete, load_model, reconstruct
-from LIPCARLib.study import Outputs
+from LIPCARLib.inverse import AUTO_DESCRIPTION, Result, complete, load_model, reconstruct, reconstruction
+from LIPCARLib.inverse.result import Volumes
+from LIPCARLib.study import Outputs, enhancement
 
 
 def enhance(subject: Path, model: Path, *more: str | Path) -> int:
@@ -35,6 +38,27 @@ def test_enhance_gives_the_voxels_of_the_python_call(subject: Path, model_folder
         image.GetSpacing(), sitk.ReadImage(str(subject / "lowdose.nrrd")).GetSpacing(), rtol=1e-12
     )
     assert "research only" in image.GetMetaData("LIPCAR.simulated")
+
+
+def test_no_volume_is_held_twice(subject: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result fills its arrays while it is computed; while files are written, nothing else is in memory."""
+    arrays, held = [], []
+    assembled, write_files = reconstruction.assembled, enhancement.write_files
+
+    def put_together(examination: Examination, volumes: Volumes, *more: Any) -> Result:
+        result = assembled(examination, volumes, *more)
+        assert result.highdose is volumes.highdose and result.prior is volumes.prior
+        arrays.extend(map(weakref.ref, (examination.lowdose, examination.predose, result.highdose, result.prior)))
+        return result
+
+    def write(*arguments: Any) -> None:
+        held.extend(array() is not None for array in arrays)
+        write_files(*arguments)
+
+    monkeypatch.setattr(reconstruction, "assembled", put_together)
+    monkeypatch.setattr(enhancement, "write_files", write)
+    assert enhance(subject, model_folder) == 0
+    assert held == [False] * 4
 
 
 def test_enhance_is_told_the_dose(subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,8 +118,18 @@ def test_a_pair_of_networks_says_that_it_was_told_in_vain(
     subject: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (subject / "told.json").write_text('{"ScanningSequence": "SE"}')
-    assert enhance(subject, model_folder, "--acquisition", subject / "told.json") == 0
-    assert "uses neither the acquisition nor a T1 map" in " ".join(capsys.readouterr().err.split())
+    arguments = ("--acquisition", subject / "told.json", "--report", subject / "r.json")
+    assert enhance(subject, model_folder, *arguments) == 0
+    record = sitk.ReadImage(str(subject / "out.nrrd")).GetMetaData("LIPCAR.notices")
+    (notice,) = json.loads((subject / "r.json").read_text())["notices"]
+    for said in (" ".join(capsys.readouterr().err.split()), record, notice):
+        assert "uses neither the acquisition nor a T1 map" in said
+
+
+def test_a_model_without_predose_image_is_told_once(subject: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert enhance(subject, Path("vnet-lowdose")) == 0
+    output = "".join(capsys.readouterr())
+    assert "The model uses no pre-dose image" in output and output.count("pre-dose") == 1
 
 
 def test_the_physics_needs_a_predose_image(subject: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -63,10 +63,9 @@ def test_predose_on_another_grid_is_resampled() -> None:
     # h^2/8 times the second derivatives of the three waves: about 0.3 of 500
     np.testing.assert_allclose(examination.predose, examination.lowdose / 1.05, atol=0.5)
     np.testing.assert_allclose(examination.highdose, examination.lowdose / 1.05 * 1.1, atol=0.6)
-    assert [notice.split(" was resampled")[0] for notice in examination.notices] == [
-        "The pre-dose image",
-        "The high-dose image",
-    ]
+    resampled, gain = examination.notices[:2], examination.notices[2:]
+    assert [notice.split(" was resampled")[0] for notice in resampled] == ["The pre-dose image", "The high-dose image"]
+    assert ["is 1.05 times as bright" in notice for notice in gain] == [True]
     for word in ("size", "spacing", "directions", "origin"):
         assert word in examination.notices[0]
     assert "outside it" not in examination.notices[0]

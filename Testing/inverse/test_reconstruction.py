@@ -24,7 +24,7 @@ from LIPCARLib.inverse.network_pair import NetworkPair
 from LIPCARLib.inverse.operators import with_noise_floor
 from LIPCARLib.inverse.progress import Progress, complete
 from LIPCARLib.inverse.reconstruction import ALPHA, SOLVERS, reconstruct
-from LIPCARLib.inverse.result import Batch, Result
+from LIPCARLib.inverse.result import Records, Result
 from LIPCARLib.inverse.session import Session, Slices
 from LIPCARLib.physics import DOSE_FRACTION
 
@@ -349,7 +349,7 @@ def test_too_little_memory_for_two_lanes_leaves_one(
     expected = run(uneven, model, iterations=2, slices_at_once=1)
     solve, running, failed = reconstruction_module._solve, set(), []
 
-    def in_one_lane(*arguments: Any) -> Generator[float, None, Batch]:
+    def in_one_lane(*arguments: Any) -> Generator[float, None, Records]:
         part = arguments[-1]
         if running and not failed:
             failed.append(part.start)

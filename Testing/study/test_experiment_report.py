@@ -16,8 +16,18 @@ from LIPCARLib.inverse import Model
 from LIPCARLib.learning import read_subject
 from LIPCARLib.study import Disturbance, Experiment, Failure, write_curves, write_experiment
 from LIPCARLib.study.records import read_example
+from LIPCARLib.study.tables import csv_file
 
 Run = Callable[..., list]
+
+
+def test_a_table_holds_nothing_that_a_spreadsheet_computes() -> None:
+    rows = [{"subject": name, "score": -0.5} for name in ("=1+1", "+a", "-b", "@c", "\n=d", "e-f")]
+    assert csv_file(rows).decode().split() == [
+        "subject,score",
+        *(f"'{text},-0.5" for text in ("=1+1", "+a", "-b", "@c", "=d")),
+        "e-f,-0.5",
+    ]
 
 
 def test_the_report_is_complete_and_repeatable(run: Run, folders: list[Path], model: Model, tmp_path: Path) -> None:
