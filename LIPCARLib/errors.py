@@ -47,7 +47,7 @@ def lacks_threads(error: BaseException) -> bool:
     >>> lacks_threads(RuntimeError("can't start new thread")), lacks_threads(MemoryError())
     (True, False)
     """
-    return "start new thread" in str(error) or isinstance(error, BlockingIOError) and error.filename is None
+    return "start new thread" in str(error) or (isinstance(error, BlockingIOError) and error.filename is None)
 
 
 def advice(error: Exception) -> str | None:
@@ -55,7 +55,9 @@ def advice(error: Exception) -> str | None:
     if isinstance(error, LIPCARError):
         return str(error)
     if lacks_threads(error):
-        return "No more threads or processes can be started here. Close other programs, or allow more (ulimit -u and -v)."
+        return (
+            "No more threads or processes can be started here. Close other programs, or allow more (ulimit -u and -v)."
+        )
     if lacks_memory(error):
         return "There is not enough memory for this. Close other programs, allow more, or give a smaller image."
     if isinstance(error, RecursionError):

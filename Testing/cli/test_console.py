@@ -149,7 +149,7 @@ def test_too_few_threads(started: int, words: bytes) -> None:
         "import os, sys, threading\n"
         "real = threading.Thread.start\n"
         "def start(thread):\n"
-        f"    if threading.active_count() > {started}: raise RuntimeError(\"can't start new thread\")\n"
+        f'    if threading.active_count() > {started}: raise RuntimeError("can\'t start new thread")\n'
         "    real(thread)\n"
         "threading.Thread.start = start\n"
         "import LIPCARLib.__main__ as start_up\n"
