@@ -228,10 +228,11 @@ class _Place:
         Args:
             first: of the slices that are still to be computed.
         """
+        count = min(self.at_once, len(examination.lowdose))
         if self.lanes > 1:
             self.lanes = 1
-        elif self.at_once > 1:
-            self.at_once = min(self.at_once, len(examination.lowdose)) // 2
+        elif count > 1:
+            self.at_once = count // 2
         elif self.device.type != "cpu":
             self.notices.append(
                 f"There is not enough memory on {describe(self.device)} for one slice; the CPU computed from slice "

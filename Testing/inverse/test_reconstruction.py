@@ -376,6 +376,8 @@ def test_too_little_memory_for_one_slice_is_explained(
     with pytest.raises(LIPCARError, match="not enough memory .* one slice of 21 x 35 pixels"):
         run(uneven, model, slices_at_once=5)
     assert sizes == [5, 2, 1]
+    with pytest.raises(LIPCARError, match="not enough memory .* one slice of 21 x 35 pixels"):
+        run(uneven.part(0, 1), model, slices_at_once=5)
 
 
 def test_one_slice_too_many_for_a_gpu_goes_to_the_cpu(
