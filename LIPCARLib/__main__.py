@@ -7,15 +7,26 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
 from .errors import Terminated, lacks_memory
+from .resources import THREADS, processors
 
 AMPLE_MEMORY = 4e9
 """Bytes of address space that are enough to load the packages on any machine; each core takes some of them."""
+ROOM = 250_000_000
+"""Bytes that must be left once all is loaded: Python itself, where its own few bytes fail, may go on for ever."""
+LONGEST_LOAD = 100
+"""Seconds of computing; loading takes two."""
+POOLS = 6
+"""Each with a thread for every processor: numpy's, scipy's, torch's, SimpleITK's, LIPCAR's, and some for others."""
+LEAST_THREADS = 2
+"""With one in each pool: the main one's, and who draws the progress."""
 OBJECTS = 100_000
 """Made since the last search for garbage, at the next: packages bring many that stay, and each search costs time."""
+TOO_FEW = "No more threads can be started here; close other programs, or allow more of them (ulimit -u)."
 TOO_LITTLE = "There is not enough memory to load LIPCAR's packages; allow it 2 GB or more (ulimit -v)."
 
 
@@ -27,7 +38,12 @@ def main() -> None:
     gc.set_threshold(OBJECTS)
     # While packages are loaded, an exception may be swallowed by the one that is loaded, and nothing is there to undo.
     _on_stop(_leave)
-    if _memory() < AMPLE_MEMORY and not _loads():
+    if not _threads_start(POOLS * processors()):
+        if not _threads_start(LEAST_THREADS):
+            _fail(TOO_FEW)
+        os.environ.update(dict.fromkeys(THREADS, "1"))
+    memory = _memory()
+    if memory < AMPLE_MEMORY and not _loads(int(memory)):
         _fail(TOO_LITTLE)
     try:
         run = load(sys.argv[1:])
@@ -54,6 +70,25 @@ def load(arguments: Sequence[str]) -> Callable[[], int]:
     return run
 
 
+def _threads_start(count: int) -> bool:
+    """Whether so many can be started at once: a child tries, for OpenBLAS and OpenMP end a process without them."""
+    if not hasattr(os, "fork"):  # Windows, which has no such limit
+        return True
+    try:
+        child = os.fork()
+    except OSError:
+        return False
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        nothing = threading.Event()
+        for _ in range(count):
+            threading.Thread(target=nothing.wait, daemon=True).start()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
 def _memory() -> float:
     """Bytes of address space that the process may have."""
     try:
@@ -64,24 +99,30 @@ def _memory() -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
-def _loads() -> bool:
-    """Whether the packages can be loaded: a child tries, for OpenBLAS and C++ end a process with words of their own."""
+def _loads(memory: int) -> bool:
+    """Whether the packages can be loaded: a child tries, for without memory OpenBLAS, C++ and Python end a process with
+    words of their own, or never."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
     try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (max(0, memory - ROOM),) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_LOAD,) * 2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         import numpy
         import torch
 
-        from . import cli  # noqa: F401
-
+        load(sys.argv[1:])
         numpy.ones((256, 256)) @ numpy.ones((256, 256))
         torch.ones(256, 256) @ torch.ones(256, 256)
-    except BaseException as error:
-        os._exit(int(lacks_memory(error)))  # another error comes again, and is told
+    except ModuleNotFoundError:
+        os._exit(0)  # comes again, and is told
+    except BaseException:
+        os._exit(1)
     os._exit(0)
 
 

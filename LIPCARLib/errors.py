@@ -41,10 +41,23 @@ def lacks_memory(error: BaseException) -> bool:
     return any(word in str(error).lower() for word in words)
 
 
+def lacks_threads(error: BaseException) -> bool:
+    """Whether the system refused one more thread or process.
+
+    >>> lacks_threads(RuntimeError("can't start new thread")), lacks_threads(MemoryError())
+    (True, False)
+    """
+    return "start new thread" in str(error) or (isinstance(error, BlockingIOError) and error.filename is None)
+
+
 def advice(error: Exception) -> str | None:
     """One sentence on what a user can do about an error; None for a bug, and for a stream that is gone."""
     if isinstance(error, LIPCARError):
         return str(error)
+    if lacks_threads(error):
+        return (
+            "No more threads or processes can be started here. Close other programs, or allow more (ulimit -u and -v)."
+        )
     if lacks_memory(error):
         return "There is not enough memory for this. Close other programs, allow more, or give a smaller image."
     if isinstance(error, RecursionError):

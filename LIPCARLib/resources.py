@@ -12,6 +12,8 @@ RESOURCES = next(
     _PACKAGE.parent / "Resources",
 )
 """Inside the package where it is installed (a wheel, Slicer), beside it in a checkout."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+"""Variables of the environment where the packages look, when they are loaded, how many they may start."""
 
 
 def processors() -> int:

@@ -41,8 +41,9 @@ def main() -> None:
 def _load(loaded: threading.Event) -> None:
     """Import what jobs need before anybody asks; torch takes seconds."""
     try:
-        from .. import study  # noqa: F401
-        from ..inverse import available_devices  # noqa: F401
+        from ..inverse import available_devices, load_model, reconstruct  # noqa: F401
+        from ..study import examination_metrics  # noqa: F401
+        from ..trust import evidence, judge  # noqa: F401
     except Exception:
         traceback.print_exc()  # who asks meets it again, and is told
     loaded.set()

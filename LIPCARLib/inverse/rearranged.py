@@ -22,7 +22,11 @@ from torch.nn import functional as F
 from .networks import VNet, pad_to_stride
 
 WIDE = 96
-"""Channels from which Winograd's way was faster than torch's own; with 48 it was slower (one core, AVX-512)."""
+"""Channels from which Winograd's way was faster than torch's own; with 48 it was slower (one core, AVX-512).
+
+Only where its products are MKL's: OpenBLAS has threads of its own, which waited for torch's so that a step took up to
+twenty times as long.
+"""
 TILE, SEEN = 4, 6
 """Pixels of a side that are found at once, and that they are found from."""
 TO_PRODUCTS = torch.tensor(
@@ -140,7 +144,7 @@ class _Convolution:
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self._weight, self._bias = weight.detach(), bias.detach()
-        self._wide = min(weight.shape[:2]) >= WIDE
+        self._wide = min(weight.shape[:2]) >= WIDE and torch.backends.mkl.is_available()
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._wide:

@@ -63,7 +63,7 @@ def reconstruct(
 ) -> Reconstruction:
     """Simulate the high-dose volume of an examination, slice by slice in batches.
 
-    A generator: every `next` does one solver step and yields the progress; `close` cancels; the result is its return
+    A generator: yields the progress after every solver step of a slice; `close` cancels; the result is its return
     value (see :func:`complete`). Nothing outside is changed before that. Arguments are checked at the first `next`.
 
     Args:
@@ -228,10 +228,11 @@ class _Place:
         Args:
             first: of the slices that are still to be computed.
         """
+        count = min(self.at_once, len(examination.lowdose))
         if self.lanes > 1:
             self.lanes = 1
-        elif self.at_once > 1:
-            self.at_once = min(self.at_once, len(examination.lowdose)) // 2
+        elif count > 1:
+            self.at_once = count // 2
         elif self.device.type != "cpu":
             self.notices.append(
                 f"There is not enough memory on {describe(self.device)} for one slice; the CPU computed from slice "
@@ -321,11 +322,11 @@ def _solve(
     """Solve some slices into the volumes; yields after every step which share of the work is done."""
     slices = asked_slices(examination, model, request.dose_fraction, place.device, chosen, place.precision)
     session = replace(model.session(slices), around_prior=request.around_prior, iterations=request.evaluations)
-    # A forward pass takes about a third of an evaluation with its gradient.
-    begun = 1 / (3 * session.iterations)
-    yield begun
     difference = None
     alpha = session.auto if request.alpha == AUTO else float(request.alpha)
+    # A forward pass takes about a third of an evaluation with its gradient; without one, the prior is most of the work.
+    begun = 0.9 if alpha is None else 1 / (3 * session.iterations)
+    yield begun
     if alpha is None:
         answer, difference = _auto(session)
         steps: Iterable[Step] = [answer]

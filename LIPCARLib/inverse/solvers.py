@@ -19,7 +19,7 @@ from .regularizers import Regularizer
 Solver = Generator["Step", None, None]
 
 ADAM_STEPS = 150
-PROXIMAL_EVALUATIONS = 6
+PROXIMAL_EVALUATIONS = 5
 
 DECREASE = 1e-2
 """Share of the quadratic model's decrease that a step must deliver."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import LIPCARError
 from .acquisition import Acquisition, PulseSequence
 
 R2_OVER_R1 = 1.3
@@ -32,6 +33,10 @@ SATURATED = 0.03
 images would decide."""
 NEWTON_STEPS = 6
 """From the left of a concave curve, quadratic; in float64 5 reach rounding for every echo time below 20 ms."""
+LEAST_PEAK = 0.01
+"""Share of the equilibrium magnetization; where no dose leaves more, images are of noise."""
+HIGHEST_NULL = 5.0
+"""1/s: where the signal is nulled above it, no tissue before the agent is on the branch that rises."""
 _TABLE_RATES = (1e-3, 1e3, 4096)
 """Rates in 1/s of the table that starts the inverse of an inversion-prepared sequence: first, last, how many."""
 _NODES = 8192
@@ -60,7 +65,11 @@ class SignalCurve(Protocol):
 
 @lru_cache(maxsize=256)
 def signal_curve(acquisition: Acquisition) -> SignalCurve:
-    """The curve of an acquisition; numbers that it needs and does not have are typical ones (`completed`)."""
+    """The curve of an acquisition; numbers that it needs and does not have are typical ones (`completed`).
+
+    Raises:
+        LIPCARError: its signal does not rise with the agent.
+    """
     full = acquisition.completed()
     repetition, flip = full.repetition_time or 0.0, math.radians(full.flip_angle or 90.0)
     echo = full.echo_time or 0.0
@@ -250,6 +259,9 @@ class InversionRecovery(_Curve):
         spacing: seconds between pulses.
         pulses: how many.
         decay: seconds, TE R2_OVER_R1.
+
+    Raises:
+        LIPCARError: of these times, no signal is left, or none that rises with the agent.
     """
 
     def __init__(
@@ -266,15 +278,27 @@ class InversionRecovery(_Curve):
         shares = self._within(rates)[0]
         top = int(shares.argmax())
         self.peak = float(shares[top])
+        if self.peak < LEAST_PEAK:
+            raise LIPCARError(self._without_branch("leaves no signal"))
         below = shares[:top] < (1 - SATURATED / 2) * self.peak  # above it rounding decides what rises
         falling = torch.nonzero(below & ((shares[:top] <= 0) | (shares[: top + 1].diff() <= 0)))
         start = int(falling.max()) + 1 if len(falling) else 0
         top = int(torch.nonzero(below).max()) + 1
         self._rates, self._shares = rates[start : top + 1], shares[start : top + 1] / self.peak
         self.lowest_rate, self.lowest_share = float(self._rates[0]), float(self._shares[0])
+        if self.lowest_rate > HIGHEST_NULL:
+            raise LIPCARError(self._without_branch(f"nulls a T1 of {1e3 / self.lowest_rate:.2g} ms"))
         self.saturated_rate = float(self._rates[-1])
         # To rounding: the tangents on both sides have to meet.
         self.saturated_rate = float(self._solved(torch.tensor([1 - SATURATED], dtype=torch.float64)))
+
+    def _without_branch(self, found: str) -> str:
+        late = f" and an echo time of {self.decay / R2_OVER_R1:g} s" if self.decay else ""
+        return (
+            f"An inversion-prepared sequence with an inversion time of {self.inversion_time:g} s, {self.pulses} pulses "
+            f"of {math.degrees(math.acos(self.cosine)):.3g} degrees{late} {found}; a signal of tissue that rises with "
+            "the agent is expected. Check these numbers, or leave them out."
+        )
 
     def _relative(self, rate: Tensor) -> Tensor:
         _, moving, centre, inverted, behind, pulsed, period = self._terms(rate)

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from slicer.i18n import tr as _
@@ -99,19 +101,34 @@ def waited(job: Job[Returned], seconds: float) -> Generator[None, None, Returned
 def stepped(
     worker: Worker, steps: Generator[Yielded, None, Returned], seconds: float
 ) -> Generator[Yielded | None, None, Returned]:
-    """The same steps, each of them a job; None while one is under way."""
+    """The same steps, as one job: they may have threads of their own, which work between them too.
 
-    def step() -> tuple[Yielded | None, bool, Returned | None]:
-        try:
-            return next(steps), False, None
-        except StopIteration as stop:
-            return None, True, stop.value
+    None while nothing is new. Closing it ends them after the one under way.
+    """
+    told: SimpleQueue[Yielded] = SimpleQueue()
+    left = Event()
 
-    while True:
-        yielded, ended, returned = yield from waited(worker.submit(step), seconds)
-        if ended:
-            return returned  # type: ignore[return-value]
-        yield yielded
+    def run() -> Returned:
+        while True:
+            try:
+                told.put(next(steps))
+            except StopIteration as stop:
+                returned: Returned = stop.value
+                return returned
+            if left.is_set():
+                steps.close()
+
+    job = worker.submit(run)
+    try:
+        while True:
+            ended = job.done(seconds)
+            while not told.empty():
+                yield told.get()
+            if ended:
+                return job.result()
+            yield None
+    finally:
+        left.set()
 
 
 class ThreadEngine:

@@ -375,7 +375,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         try:
             progress = next(run.steps)
             while time.monotonic() < until:
-                progress = next(run.steps)
+                progress = next(run.steps) or progress  # None while a step is under way
         except StopIteration as stop:
             self._release()
             run.onDone(stop.value)
@@ -383,7 +383,7 @@ class LIPCARLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             self._release()
             run.onError(error)
         else:
-            if progress is not None:  # None while a step is under way
+            if progress is not None:
                 run.onProgress(progress)
 
     def _release(self) -> _Run | None:

@@ -103,6 +103,7 @@ class ResultBox:
     def choose(self, row: int) -> None:
         if self.node is not None and 0 <= row < len(self._results):
             self.node.outputVolume = self._results[row]
+            self._ui.messageLabel.text = ""  # it spoke of another one
             self.show()
 
     def show(self, item: object = None) -> None:

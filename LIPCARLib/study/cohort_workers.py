@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LIPCARError
-from ..resources import processors
+from ..resources import THREADS, processors
 from ..storage import others_write
 from .cohort_enhancement import FAILED, CohortSettings, Outcome, Task, carry_out, done_before
 from .cohort_inputs import Entry
@@ -29,7 +29,6 @@ NO_WORKER = (
     "The Dask scheduler has no worker. Start some with `dask worker ADDRESS`, then give the same command again: what "
     "was finished is kept."
 )
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
 def enhance_cohort(

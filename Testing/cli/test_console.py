@@ -142,7 +142,26 @@ def test_stopped_while_it_computes(number: int, cohort: Path, tmp_path: Path) ->
 
 
 @posix
-@pytest.mark.parametrize("megabytes", [100, 950])  # OpenBLAS or C++ gives up at the latter
+@pytest.mark.parametrize(("started", "words"), [(1, b"Error: No more threads"), (5, b"OMP_NUM_THREADS=1")])
+def test_too_few_threads(started: int, words: bytes) -> None:
+    """As many as are needed if not all start, one in each pool; fewer still are told (OpenBLAS would end the process)."""
+    code = (
+        "import os, sys, threading\n"
+        "real = threading.Thread.start\n"
+        "def start(thread):\n"
+        f'    if threading.active_count() > {started}: raise RuntimeError("can\'t start new thread")\n'
+        "    real(thread)\n"
+        "threading.Thread.start = start\n"
+        "import LIPCARLib.__main__ as start_up\n"
+        "start_up.load = lambda _: lambda: print('OMP_NUM_THREADS=' + os.environ['OMP_NUM_THREADS'], file=sys.stderr)\n"
+        "start_up.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stderr.startswith(words) and done.returncode == (2 if started == 1 else 0)
+
+
+@posix
+@pytest.mark.parametrize("megabytes", [100, 950])  # at the latter OpenBLAS or C++ gives up, or Python goes on for ever
 def test_too_little_memory_to_start(megabytes: int) -> None:
     command = f"ulimit -v {megabytes}000; exec '{sys.executable}' -m LIPCARLib models list"
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from LIPCARLib.errors import LIPCARError
 from LIPCARLib.physics.acquisition import Acquisition, PulseSequence
 from LIPCARLib.physics.sequences import R2_OVER_R1, SATURATED, batch_curve, signal_curve
 
@@ -137,6 +138,17 @@ def test_float32_is_accurate_where_tissue_is(acquisition: Acquisition) -> None:
     exact = curve.rate(signal.double()).float()
     torch.testing.assert_close(curve.rate(signal), exact, rtol=3e-6, atol=0)
     torch.testing.assert_close(curve.rate(signal.requires_grad_()).detach(), exact, rtol=3e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("inversion_time", "echo_time", "flip_angle"),
+    [(1e-4, None, 9.0), (1e-4, 0.05, 9.0), (0.05, 0.9, 9.0), (0.05, None, 9.0), (0.9, None, 179.0)],
+)
+def test_no_branch_that_rises_is_told(inversion_time: float, echo_time: float | None, flip_angle: float) -> None:
+    """Such numbers gave an index error, NaN, or slopes of noise."""
+    sequence = PulseSequence.INVERSION_GRADIENT_ECHO
+    with pytest.raises(LIPCARError, match="rises with the agent"):
+        signal_curve(Acquisition(sequence, 2.3, echo_time, inversion_time, flip_angle))
 
 
 def test_the_agent_dims_when_the_echo_is_late() -> None:

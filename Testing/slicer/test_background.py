@@ -66,6 +66,34 @@ def test_the_steps_of_a_generator_come_in_their_order_from_one_thread(slicer: An
     assert len(seen) == 1 and threading.get_ident() not in seen
 
 
+def test_what_works_between_steps_is_part_of_the_job_and_ends_where_it_is_left(slicer: Any) -> None:
+    from LIPCARLib.slicer.background import Threads, stepped
+
+    seen, closed, go = [], threading.Event(), threading.Event()
+
+    def steps() -> Generator[int, None, None]:
+        try:
+            yield 1
+            go.wait()
+            yield 2
+        finally:
+            seen.append(threading.current_thread().name)
+            closed.set()
+
+    threads = Threads(Timer)
+    told = stepped(threads.worker(), steps(), SLOT)
+    while next(told) is None:
+        pass
+    assert not gc.isenabled()
+    told.close()
+    assert not closed.is_set()  # whoever closes does not wait
+    go.set()
+    assert closed.wait(10) and seen[0].startswith("LIPCAR")
+    while Timer.active:
+        for timer in list(Timer.active):
+            timer._fire()
+
+
 def test_what_is_left_to_itself_gives_the_garbage_back_at_its_end(slicer: Any) -> None:
     from LIPCARLib.slicer.background import Threads
 

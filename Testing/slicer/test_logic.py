@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,29 @@ def test_a_slot_does_as_many_steps_as_fit(patient_logic: Any, lowdose: Any) -> N
     patient_logic.start(lowdose, device="cpu")
     assert not fire()
     assert not patient_logic.isRunning()
+
+
+def test_no_progress_is_lost_in_a_slot_that_ends_within_a_step(module: Any, services: Any, lowdose: Any) -> None:
+    seen: list[Any] = []
+
+    class Engine:
+        def start(self) -> None:
+            pass
+
+        def devices(self) -> Any:
+            yield from ()
+            return [("cpu", "CPU")]
+
+        def enhance(self, examination: Any, asked: Any) -> Any:
+            yield "half"
+            time.sleep(0.2)  # waiting for the next step
+            yield None
+
+    logic = module.LIPCARLogic(replace(services, engine=lambda address: Engine(), slot_seconds=0.1))
+    logic.start(lowdose, progressCallback=seen.append)
+    fire()
+    assert seen == ["half"]
+    logic.cancel()
 
 
 def test_only_one_computation_at_a_time(module: Any, logic: Any, lowdose: Any) -> None:

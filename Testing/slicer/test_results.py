@@ -27,8 +27,10 @@ def test_every_apply_makes_a_result_of_its_own(panel: Any, lowdose: Any, predose
     second = compute(panel, doseFraction=0.1)
     assert first is not second
     assert rows(panel) == ["low simulated high dose", "low simulated high dose 2"]
+    assert panel.ui.messageLabel.text
     emit(panel.ui.resultsList, "currentRowChanged(int)", 0)
     assert panel.logic.getParameterNode().outputVolume is first
+    assert panel.ui.messageLabel.text == ""  # it spoke of the second
 
 
 def test_the_results_of_another_patient_are_not_shown(panel: Any, lowdose: Any) -> None:
