@@ -55,9 +55,7 @@ def advice(error: Exception) -> str | None:
     if isinstance(error, LIPCARError):
         return str(error)
     if lacks_threads(error):
-        return (
-            "No more threads or processes can be started here. Close other programs, or allow more (ulimit -u and -v)."
-        )
+        return "No more threads or processes can be started here. Close other programs, or allow more (ulimit -u, -v)."
     if lacks_memory(error):
         return "There is not enough memory for this. Close other programs, allow more, or give a smaller image."
     if isinstance(error, RecursionError):

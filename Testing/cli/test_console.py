@@ -144,7 +144,7 @@ def test_stopped_while_it_computes(number: int, cohort: Path, tmp_path: Path) ->
 @posix
 @pytest.mark.parametrize(("started", "words"), [(1, b"Error: No more threads"), (5, b"OMP_NUM_THREADS=1")])
 def test_too_few_threads(started: int, words: bytes) -> None:
-    """As many as are needed if not all start, one in each pool; fewer still are told (OpenBLAS would end the process)."""
+    """Where not all start, one in each pool; fewer still are told (OpenBLAS would end the process)."""
     code = (
         "import os, sys, threading\n"
         "real = threading.Thread.start\n"
