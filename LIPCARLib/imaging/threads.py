@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..resources import processors
+
 Found = TypeVar("Found")
 
 
@@ -21,7 +23,7 @@ def cores() -> int:
     >>> cores() >= 1
     True
     """
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = processors()
     told = os.environ.get("OMP_NUM_THREADS", "")
     return min(free, int(told) if told.isdecimal() and int(told) else free)
 
