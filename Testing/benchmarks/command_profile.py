@@ -116,20 +116,17 @@ def within(arguments: list[str]) -> None:
     sys.exit(code)
 
 
-def write_examination(folder: Path, slices: int, size: int) -> dict[str, Path]:
-    """The images of a simulated rat's head of which every slice is different."""
+def write_examination(folder: Path, slices: int, size: int) -> None:
+    """The images of a simulated rat's head of which every slice is different: lowdose.nrrd and predose.nrrd."""
     import SimpleITK as sitk
 
     from LIPCARLib.simulation import simulate
 
     simulated = simulate(7, 6, slices=slices, size=size, anatomy="rat")
-    paths = {}
     for name, array in (("lowdose", simulated.lowdose), ("predose", simulated.predose)):
         image = sitk.GetImageFromArray(array)
         image.SetSpacing(simulated.spacing)
-        paths[name] = folder / f"{name}.nrrd"
-        sitk.WriteImage(image, str(paths[name]))
-    return paths
+        sitk.WriteImage(image, str(folder / f"{name}.nrrd"))
 
 
 def ended(command: list[str], **more: str) -> tuple[Any, list[str]]:
@@ -148,9 +145,10 @@ def profile(slices: int, size: int) -> dict[str, Any]:
     """Seconds of the whole command, its peak memory in MB, and seconds by stage: by the clock and of the processor."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = write_examination(folder, slices, size)
-        options = ["enhance", "--lowdose", str(paths["lowdose"]), "--predose", str(paths["predose"])]
-        options += ["--output", str(folder / "result.nrrd")]
+        # In another process: Linux counts what this one held when it started the command as the command's peak.
+        ended([sys.executable, __file__, "--write", name, str(slices), str(size)])
+        images = {option: str(folder / f"{option}.nrrd") for option in ("lowdose", "predose", "output")}
+        options = ["enhance", *(word for option, path in images.items() for word in (f"--{option}", path))]
         began = time.perf_counter()
         usage, _ = ended([sys.executable, "-m", "LIPCARLib", *options])
         seconds = time.perf_counter() - began
@@ -184,6 +182,9 @@ def show(found: list[dict[str, Any]]) -> None:
 def main() -> None:
     if sys.argv[1:2] == ["--within"]:
         within(sys.argv[2:])
+    if sys.argv[1:2] == ["--write"]:
+        folder, slices, size = sys.argv[2:]
+        return write_examination(Path(folder), int(slices), int(size))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write what was found to this file")
     parser.add_argument("--sizes", nargs="+", default=[f"{s}x{n}" for s, n in SIZES], help="slices x pixels a side")
