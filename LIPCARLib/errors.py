@@ -37,6 +37,7 @@ def lacks_memory(error: BaseException) -> bool:
         "bad_alloc",
         "failed to map segment",
         "start new thread",
+        "could not create a primitive",  # oneDNN, of a convolution
     )
     return any(word in str(error).lower() for word in words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import LIPCARError
+from ..errors import LIPCARError, lacks_memory
 
 BYTES_PER_PIXEL = 2000
 """Peak memory of one forward and backward pass of the V-Net in float32, per pixel of the batch (resident set, CPU)."""
@@ -115,9 +115,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     >>> is_out_of_memory(RuntimeError("CUDA out of memory."))
     True
     """
-    # CUDA has a class for it; MPS, the CPU on Linux and the CPU on Windows say it in words.
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
+    return isinstance(error, torch.OutOfMemoryError) or lacks_memory(error)
 
 
 def release_memory(device: torch.device) -> None:
